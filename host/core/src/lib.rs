@@ -1,0 +1,36 @@
+//! The model of ays-host and every decision it takes.
+//!
+//! Pure: functions here take state and input and return decisions. There is no clock, no IO, no randomness and no
+//! async; who calls hands in the time ([`Timestamp`]) and, where chance is wanted, a number. So all of it can be tested
+//! with tables, properties and simulated time.
+//!
+//! | subject | module |
+//! |---|---|
+//! | names, ids, times, JSON text | [`name`], [`id`], [`time`], [`json`] |
+//! | what an actor says it is | [`manifest`], [`schema`] |
+//! | what there is: services, event filters, schedules, jobs | [`service`], [`filter`], [`schedule`], [`job`] |
+//! | what comes in | [`event`] |
+//! | what a job did | [`turn`] |
+//! | what happens next | [`routing`], [`retry`], [`run`], [`changes`] |
+
+pub mod changes;
+pub mod event;
+pub mod filter;
+pub mod id;
+pub mod job;
+pub mod json;
+pub mod manifest;
+pub mod name;
+pub mod retry;
+pub mod routing;
+pub mod run;
+pub mod schedule;
+pub mod schema;
+pub mod service;
+pub mod time;
+pub mod turn;
+
+pub use id::Id;
+pub use json::JsonText;
+pub use name::{ActorName, EventName, ServiceKey};
+pub use time::Timestamp;

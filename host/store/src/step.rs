@@ -1,0 +1,160 @@
+//! What goes into a store's steps, and what comes out.
+
+use std::sync::Arc;
+
+use ays_core::{
+    Id, JsonText, ServiceKey, Timestamp,
+    event::NewEvent,
+    job::{Job, NewJob},
+    service::Links,
+    turn::Effect,
+};
+use serde::{Deserialize, Serialize};
+
+/// What came in by a door, to be accepted in one commit.
+#[derive(Clone, Debug, Default)]
+pub struct Batch {
+    /// Events, to be routed, in order.
+    pub events: Vec<NewEvent>,
+    /// Jobs asked for by name, as by the command queue's `execute`. Accepted after the events.
+    pub jobs: Vec<NewJob>,
+    /// What could not be understood.
+    pub dead: Vec<NewDeadLetter>,
+    /// Which claim of a door this is, if the door takes entries from a queue.
+    pub claim: Option<Claim>,
+}
+
+/// Entries that a door took from a queue. A door numbers its claims upwards; a claim that is accepted again, because
+/// the host was killed before the door could drop it, is recognised by its number.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// The door's name.
+    pub door: String,
+    /// The claim's number; from 1.
+    pub number: u64,
+}
+
+/// What became of a [`Batch`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Accepted {
+    /// The batch's claim had been accepted before: nothing was done.
+    pub repeated: bool,
+    /// For each event, in order: its id, and how many jobs it led to.
+    pub events: Vec<(Id, u32)>,
+    /// For each job, in order: its id. For one that became a dead letter, the letter's.
+    pub jobs: Vec<Id>,
+    /// For each dead letter, in order: its id.
+    pub dead: Vec<Id>,
+}
+
+/// An entry that could not be understood, to be recorded.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewDeadLetter {
+    /// The door by which it came: `queue`, …
+    pub door: String,
+    /// Why it could not be understood, and what would be right.
+    pub reason: String,
+    /// The entry as it came. Bytes that are not UTF-8 are kept, too.
+    pub raw: Vec<u8>,
+}
+
+/// A letter of the dead-letter list.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DeadLetter {
+    /// Its id; for a job, the job's.
+    pub id: Id,
+    /// When it came here.
+    pub at: Timestamp,
+    /// Why.
+    pub reason: String,
+    /// The job that used up its attempts, if it is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job: Option<Box<Job>>,
+    /// The entry that could not be understood, if it is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub entry: Option<NewDeadLetter>,
+}
+
+/// What applying [`Changes`](ays_core::changes::Changes) led to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Applied {
+    /// The jobs of creations and updates.
+    pub jobs: Vec<Id>,
+    /// The runs.
+    pub runs: Vec<Id>,
+}
+
+/// Jobs of one service, taken for execution.
+#[derive(Clone, Debug)]
+pub struct Work {
+    /// The service.
+    pub service: ServiceKey,
+    /// Its data as it is before the first of these jobs.
+    pub data: JsonText,
+    /// The services it is linked to.
+    pub links: Arc<Links>,
+    /// Their data as it is now, those of `links` that exist; for reading only.
+    pub linked: Vec<(ServiceKey, JsonText)>,
+    /// The jobs, in order, as `new` or `retrying`; their `attempt` is the number of attempts before this one.
+    pub jobs: Vec<Job>,
+}
+
+/// An attempt that has ended, to be committed.
+#[derive(Clone, Debug)]
+pub struct Settled {
+    /// The job's record as it is now to be: `ok`, `error`, `cancelled`, or `retrying` with
+    /// [`retry_at`](Job::retry_at).
+    ///
+    /// `ok`: data and effects happen, the record goes to the history. `retrying`: the record replaces the one in the
+    /// mailbox. `error`: the record goes to the history and to the dead-letter list. In a final state, a job of a
+    /// schedule or of a run moves that on.
+    pub job: Job,
+    /// The service's new data, if it changed. Void unless `ok`.
+    pub data: Option<JsonText>,
+    /// What else is to happen, in order. Void unless `ok`.
+    pub effects: Vec<Effect>,
+}
+
+/// What a tick did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ticked {
+    /// How many occurrences got a job.
+    pub occurrences: usize,
+    /// When the next occurrence or retry is due, as far as is known now. What changes it wakes takers or makes
+    /// [`tick`](crate::Store::tick) due at once, so calling at this time, and at least once a second, is enough.
+    pub next_due: Option<Timestamp>,
+}
+
+/// What of the history is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RetentionPolicy {
+    /// For how long after a job has ended, in seconds. History is dropped in pieces, so a job may be kept for up to a
+    /// day longer.
+    pub age_s: u64,
+    /// How many finished jobs at most; up to a quarter more may be kept.
+    pub jobs: u64,
+}
+
+impl Default for RetentionPolicy {
+    /// 30 days, ten million jobs.
+    fn default() -> Self {
+        Self { age_s: 30 * 86_400, jobs: 10_000_000 }
+    }
+}
+
+/// How a store is doing.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoreStatus {
+    /// Jobs in mailboxes: new, running, retrying.
+    pub pending: u64,
+    /// Finished jobs in the history.
+    pub history: u64,
+    /// Letters in the dead-letter list.
+    pub dead: u64,
+    /// Services.
+    pub services: u64,
+    /// Changes that were made durable since the store was opened.
+    pub changes: u64,
+    /// Writes to the disk (fsync) that this took.
+    pub syncs: u64,
+}
