@@ -1,0 +1,22 @@
+//! The clock: the one place where the host asks what time it is, and where it waits.
+#![allow(clippy::disallowed_methods, reason = "this is the module that the others are sent to")]
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use ays_core::Timestamp;
+
+/// What time it is.
+pub fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp::from_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}
+
+/// A reading of the monotonic clock, for measuring how long something takes.
+pub fn instant() -> Instant {
+    Instant::now()
+}
+
+/// Waits this long.
+pub async fn sleep(span: Duration) {
+    tokio::time::sleep(span).await;
+}
