@@ -23,7 +23,7 @@ pub struct EventFilter {
     /// Tags they must carry, all of them.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub tags: BTreeSet<String>,
-    /// The secret they must carry.
+    /// The secret they must carry. An empty one is none, as AYS had it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret: Option<String>,
 }
@@ -53,7 +53,7 @@ impl EventFilter {
         self.event == event.name
             && self.channel.takes(&event.channel)
             && self.tags.is_subset(&event.tags)
-            && self.secret.as_deref().is_none_or(|secret| {
+            && self.secret.as_deref().filter(|secret| !secret.is_empty()).is_none_or(|secret| {
                 event.secret.as_deref().is_some_and(|given| same_secret(secret.as_bytes(), given.as_bytes()))
             })
     }

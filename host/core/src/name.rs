@@ -25,7 +25,7 @@ fn check(what: &str, name: &str) -> Result<(), InvalidName> {
     }
 }
 
-/// The name of an actor: letters, digits, `-`, `_`, `.`, without `__`.
+/// The name of an actor: letters, digits, `-`, `_`, `.`, without `__`, without `_` at its end and `.` at its beginning.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct ActorName(Arc<str>);
@@ -50,6 +50,16 @@ impl FromStr for ActorName {
         if name.contains("__") {
             return Err(InvalidName(format!(
                 "actor name `{name}` has `__` in it, which parts actor and instance in a service's key"
+            )));
+        }
+        if name.ends_with('_') {
+            return Err(InvalidName(format!(
+                "actor name `{name}` ends with `_`, so the `__` after it in a service's key would be found too early"
+            )));
+        }
+        if name.starts_with('.') {
+            return Err(InvalidName(format!(
+                "actor name `{name}` begins with `.`; the part before the first `.` is its role, and must not be empty"
             )));
         }
         Ok(Self(name.into()))
@@ -158,7 +168,7 @@ impl EventName {
         &self.sent
     }
 
-    /// The name in lower case: what names are compared by.
+    /// The name without its case: what names are compared by.
     pub fn folded(&self) -> &str {
         &self.folded
     }
@@ -178,10 +188,20 @@ impl FromStr for EventName {
             return Err(InvalidName(format!("the event's name has the control character {c:?} in it")));
         }
         let sent: Arc<str> = name.into();
-        let lower = name.to_lowercase();
+        let lower = fold(name);
         let folded = if lower == name { sent.clone() } else { lower.into() };
         Ok(Self { sent, folded })
     }
+}
+
+/// The name without its case, letter by letter, so that neighbours do not count (`to_lowercase` of a whole word knows two
+/// kinds of small sigma), and by way of the capital, so that letters with the same capital are one (`ß` and `SS`).
+fn fold(name: &str) -> String {
+    if name.is_ascii() {
+        return name.to_ascii_lowercase();
+    }
+    let small = name.chars().flat_map(char::to_lowercase);
+    small.flat_map(char::to_uppercase).flat_map(char::to_lowercase).collect()
 }
 
 impl TryFrom<String> for EventName {

@@ -12,7 +12,8 @@ use crate::job::Failure;
 pub struct RetryPolicy {
     /// How often a job is tried in all; 1 means no retry.
     pub attempts: u32,
-    /// Fixed delays in seconds, one for each retry; the last one stands for all that follow. Empty: exponential.
+    /// Delays in seconds, one for each retry; the last one stands for all that follow. Each is shortened at random by up
+    /// to a half, as the exponential ones are. Empty: exponential.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub delays_s: Vec<u64>,
     /// Exponential: the delay before the second attempt, in milliseconds. It doubles with each further one.

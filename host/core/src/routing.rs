@@ -1,9 +1,12 @@
 //! Routing: which event filters take an event.
 
-use std::collections::HashMap;
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use crate::{
-    Id, JsonText, ServiceKey,
+    Id, ServiceKey,
     event::NewEvent,
     filter::{EventFilter, Subscription},
     job::{Cause, NewJob},
@@ -12,9 +15,42 @@ use crate::{
 /// All event filters of a namespace, found by the event's name.
 #[derive(Debug, Default)]
 pub struct FilterIndex {
-    /// By the event's folded name, in order of registration.
-    by_event: HashMap<std::sync::Arc<str>, Vec<Subscription>>,
+    /// By the event's folded name.
+    by_event: HashMap<Arc<str>, Subscribers>,
     last_seq: u64,
+}
+
+/// The filters on one event.
+#[derive(Debug, Default)]
+struct Subscribers {
+    /// By number, which is the order of registration.
+    by_seq: BTreeMap<u64, Subscription>,
+    /// The numbers of each service's filters, so that thousands of services can subscribe without a search.
+    of_service: HashMap<ServiceKey, Vec<u64>>,
+}
+
+impl Subscribers {
+    fn put(&mut self, subscription: Subscription) {
+        self.take(subscription.seq);
+        self.of_service.entry(subscription.service.clone()).or_default().push(subscription.seq);
+        self.by_seq.insert(subscription.seq, subscription);
+    }
+
+    fn take(&mut self, seq: u64) {
+        let Some(old) = self.by_seq.remove(&seq) else { return };
+        if let Some(seqs) = self.of_service.get_mut(&old.service) {
+            seqs.retain(|other| *other != seq);
+            if seqs.is_empty() {
+                self.of_service.remove(&old.service);
+            }
+        }
+    }
+
+    /// The number of the service's filter that is equal to this one.
+    fn find(&self, service: &ServiceKey, filter: &EventFilter) -> Option<u64> {
+        let same = |seq: &&u64| self.by_seq.get(seq).is_some_and(|known| known.filter.same(filter));
+        self.of_service.get(service)?.iter().find(same).copied()
+    }
 }
 
 /// What setting a filter changed.
@@ -32,15 +68,14 @@ impl FilterIndex {
     /// Puts a stored subscription back, with the number it had.
     pub fn restore(&mut self, subscription: Subscription) {
         self.last_seq = self.last_seq.max(subscription.seq);
-        let list = self.by_event.entry(subscription.filter.event.folded().into()).or_default();
-        let at = list.partition_point(|other| other.seq < subscription.seq);
-        list.insert(at, subscription);
+        self.by_event.entry(subscription.filter.event.folded().into()).or_default().put(subscription);
     }
 
     /// Subscribes a service; an equal filter of the same service is kept, at most its secret changes.
     pub fn set(&mut self, service: &ServiceKey, filter: EventFilter) -> Set {
-        let list = self.by_event.entry(filter.event.folded().into()).or_default();
-        if let Some(known) = list.iter_mut().find(|s| s.service == *service && s.filter.same(&filter)) {
+        let subscribers = self.by_event.entry(filter.event.folded().into()).or_default();
+        let known = subscribers.find(service, &filter).and_then(|seq| subscribers.by_seq.get_mut(&seq));
+        if let Some(known) = known {
             if known.filter.secret == filter.secret {
                 return Set::Same;
             }
@@ -48,16 +83,16 @@ impl FilterIndex {
             return Set::Changed(known.seq);
         }
         self.last_seq += 1;
-        list.push(Subscription { service: service.clone(), seq: self.last_seq, filter });
+        subscribers.put(Subscription { service: service.clone(), seq: self.last_seq, filter });
         Set::New(self.last_seq)
     }
 
     /// Removes a service's filter that is equal to this one, and returns its number.
     pub fn remove(&mut self, service: &ServiceKey, filter: &EventFilter) -> Option<u64> {
-        let list = self.by_event.get_mut(filter.event.folded())?;
-        let at = list.iter().position(|s| s.service == *service && s.filter.same(filter))?;
-        let seq = list.remove(at).seq;
-        if list.is_empty() {
+        let subscribers = self.by_event.get_mut(filter.event.folded())?;
+        let seq = subscribers.find(service, filter)?;
+        subscribers.take(seq);
+        if subscribers.by_seq.is_empty() {
             self.by_event.remove(filter.event.folded());
         }
         Some(seq)
@@ -65,7 +100,8 @@ impl FilterIndex {
 
     /// The filters that take the event, in the order in which they were registered.
     pub fn matches<'a>(&'a self, event: &'a NewEvent) -> impl Iterator<Item = &'a Subscription> {
-        self.by_event.get(event.name.folded()).into_iter().flatten().filter(|s| s.filter.takes(event))
+        let subscribers = self.by_event.get(event.name.folded());
+        subscribers.into_iter().flat_map(|s| s.by_seq.values()).filter(|s| s.filter.takes(event))
     }
 
     /// The jobs that an event leads to: one for each filter that takes it, in the order of registration.
@@ -74,7 +110,7 @@ impl FilterIndex {
             .map(|subscription| NewJob {
                 service: subscription.service.clone(),
                 action: subscription.filter.action.clone(),
-                args: JsonText::clone(&event.args),
+                args: event.args.clone(),
                 cause: Cause::Event { id, event: event.name.as_str().into(), depth: event.depth },
                 patch: None,
             })
@@ -85,6 +121,6 @@ impl FilterIndex {
     pub fn all(&self) -> Vec<&Subscription> {
         let mut names: Vec<_> = self.by_event.keys().collect();
         names.sort();
-        names.into_iter().filter_map(|name| self.by_event.get(name)).flatten().collect()
+        names.into_iter().filter_map(|name| self.by_event.get(name)).flat_map(|s| s.by_seq.values()).collect()
     }
 }

@@ -1,6 +1,6 @@
 //! Runs: jobs ordered by dependency.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde::{Deserialize, Serialize};
 
@@ -76,45 +76,109 @@ impl NewRun {
         while let Some((_, before)) = BEFORE.iter().find(|(after, _)| chain.first() == Some(after)) {
             chain.insert(0, before);
         }
-        let mut tasks: BTreeMap<(&ServiceKey, usize), Task> = BTreeMap::new();
-        for target in targets {
-            for (place, link) in chain.iter().enumerate() {
-                let asked = *link == action;
-                let done = is_life_cycle(link) && target.service.done(link) && !(force && asked);
-                if target.actions.contains(*link) && !done {
-                    let args = if asked { args.clone() } else { JsonText::empty_list() };
-                    let task = Task { service: target.service.key.clone(), action: (*link).into(), args };
-                    tasks.insert((&target.service.key, place), task);
+        let task = |target: &Target<'_>, link: &str| {
+            let asked = link == action;
+            let done = is_life_cycle(link) && target.service.done(link) && !(force && asked);
+            (target.actions.contains(link) && !done).then(|| Task {
+                service: target.service.key.clone(),
+                action: link.into(),
+                args: if asked { args.clone() } else { JsonText::empty_list() },
+            })
+        };
+        // One node for each link of the chain on each service, also where there is nothing to do, so that what stands
+        // behind it is waited for all the same. Nodes of one service follow each other.
+        let services: BTreeMap<&ServiceKey, &Target<'_>> =
+            targets.iter().map(|target| (&target.service.key, target)).collect();
+        let number: HashMap<&ServiceKey, usize> =
+            services.keys().enumerate().map(|(n, key)| (*key, n)).collect();
+        let mut order = Order::new(services.len() * chain.len());
+        for (n, target) in services.values().enumerate() {
+            let first = n * chain.len();
+            for place in 1..chain.len() {
+                order.put(first + place - 1, first + place);
+            }
+            let links = &target.service.links;
+            let linked = links.parent.iter().chain(links.producers.values().flatten());
+            for other in linked.filter_map(|key| number.get(key)).filter(|other| **other != n) {
+                for (place, link) in chain.iter().enumerate() {
+                    let (below, above) = (other * chain.len() + place, first + place);
+                    if DOWN.contains(link) { order.put(above, below) } else { order.put(below, above) }
                 }
             }
         }
-        let links: BTreeMap<&ServiceKey, Vec<&ServiceKey>> = targets
-            .iter()
-            .map(|t| {
-                let links = &t.service.links;
-                (&t.service.key, links.parent.iter().chain(links.producers.values().flatten()).collect())
-            })
-            .collect();
-        let is_down = |place: usize| chain.get(place).is_some_and(|link| DOWN.contains(link));
-        let waits_for = |(service, place): (&ServiceKey, usize), on: (&ServiceKey, usize)| {
-            let needs = |a: &ServiceKey, b: &ServiceKey| links.get(a).is_some_and(|links| links.contains(&b));
-            (on.0 == service && on.1 < place)
-                || (on.1 == place && if is_down(place) { needs(on.0, service) } else { needs(service, on.0) })
-        };
-        let mut steps = Vec::new();
-        while !tasks.is_empty() {
-            let mut free: Vec<_> = tasks
-                .keys()
-                .copied()
-                .filter(|task| !tasks.keys().any(|on| on != task && waits_for(*task, *on)))
-                .collect();
-            if free.is_empty() {
-                // Blueprints with a cycle are refused; should one be there all the same, nothing is left undone.
-                free = tasks.keys().copied().collect();
+        let mut nodes: Vec<Option<Task>> =
+            services.values().flat_map(|target| chain.iter().map(|link| task(target, link))).collect();
+        let counts: Vec<bool> = nodes.iter().map(Option::is_some).collect();
+        let mut steps: Vec<Vec<Task>> = Vec::new();
+        for (node, step) in order.steps(&counts).into_iter().enumerate() {
+            let Some(task) = nodes.get_mut(node).and_then(Option::take) else { continue };
+            if steps.len() <= step {
+                steps.resize_with(step + 1, Vec::new);
             }
-            steps.push(free.iter().filter_map(|key| tasks.remove(key)).collect());
+            if let Some(tasks) = steps.get_mut(step) {
+                tasks.push(task);
+            }
         }
         Self { action: action.into(), steps }
+    }
+}
+
+/// Which of some nodes, named by number, come before which.
+struct Order {
+    /// For each node: those that wait for it, and for how many it waits itself.
+    nodes: Vec<(Vec<usize>, usize)>,
+}
+
+impl Order {
+    fn new(nodes: usize) -> Self {
+        Self { nodes: vec![(Vec::new(), 0); nodes] }
+    }
+
+    fn put(&mut self, before: usize, after: usize) {
+        if let Some((waiting, _)) = self.nodes.get_mut(before) {
+            waiting.push(after);
+        }
+        if let Some((_, waits_for)) = self.nodes.get_mut(after) {
+            *waits_for += 1;
+        }
+    }
+
+    /// The earliest step of each node: as many as there are nodes that count on the longest way to it (Kahn's
+    /// algorithm; Communications of the ACM 5, 1962). Takes time in proportion to nodes and edges.
+    fn steps(mut self, counts: &[bool]) -> Vec<usize> {
+        let mut steps = vec![0; self.nodes.len()];
+        let free = self.nodes.iter().enumerate().filter(|(_, (_, waits_for))| *waits_for == 0);
+        let mut free: Vec<usize> = free.map(|(node, _)| node).collect();
+        let mut finished = vec![false; self.nodes.len()];
+        let mut rest = 0..self.nodes.len();
+        loop {
+            // Blueprints with a cycle are refused; should one be there all the same, it is entered at its first node,
+            // and nothing is left undone.
+            let Some(node) = free.pop().or_else(|| rest.find(|node| finished.get(*node) == Some(&false)))
+            else {
+                return steps;
+            };
+            if finished.get_mut(node).is_none_or(|finished| std::mem::replace(finished, true)) {
+                continue;
+            }
+            let after = steps.get(node).copied().unwrap_or(0) + usize::from(counts.get(node) == Some(&true));
+            let waiting =
+                self.nodes.get_mut(node).map(|(waiting, _)| std::mem::take(waiting)).unwrap_or_default();
+            for next in waiting {
+                if finished.get(next) == Some(&true) {
+                    continue;
+                }
+                if let Some(step) = steps.get_mut(next) {
+                    *step = after.max(*step);
+                }
+                if let Some((_, waits_for)) = self.nodes.get_mut(next) {
+                    *waits_for -= 1;
+                    if *waits_for == 0 {
+                        free.push(next);
+                    }
+                }
+            }
+        }
     }
 }
 
@@ -162,9 +226,16 @@ impl Run {
     }
 
     /// A job of the run has ended as `state`, for good. Returns the jobs of the next step if it was the last of its
-    /// step. A failed job stops the run at the end of its step.
+    /// step. A failed job stops the run at the end of its step, unless it was tried anew meanwhile and has ended well.
     pub fn settle(&mut self, job: Id, step: u32, state: JobState, now: Timestamp) -> Vec<NewJob> {
         if step != self.step || self.state != JobState::Running || !state.is_final() {
+            return Vec::new();
+        }
+        if let Some(known) = self.failed.iter().position(|failed| *failed == job) {
+            // From the dead-letter list, while others of the step are under way: it was counted when it failed.
+            if state == JobState::Ok {
+                self.failed.remove(known);
+            }
             return Vec::new();
         }
         if state != JobState::Ok {
@@ -182,8 +253,10 @@ impl Run {
         Vec::new()
     }
 
+    /// Enters this step, or the first after it that has jobs.
     fn enter(&mut self, step: u32, now: Timestamp) -> Vec<NewJob> {
-        let Some(tasks) = self.steps.get(step as usize) else {
+        let rest = self.steps.iter().zip(0..).skip(step as usize);
+        let Some((tasks, step)) = rest.into_iter().find(|(tasks, _)| !tasks.is_empty()) else {
             self.state = JobState::Ok;
             self.finished_at = Some(now);
             return Vec::new();

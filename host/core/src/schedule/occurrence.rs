@@ -19,7 +19,7 @@ const GRACE_MS: i64 = 10_000;
 /// A recurring action of a service, and how far it has come. Its JSON is what the API shows.
 ///
 /// Occurrences of a fixed period lie at `anchor + n × period`, so they do not drift; each is identified by its due
-/// time and given at most once, since `next_due` only grows. When the clock is set back, the schedule waits until
+/// time and given at most once, since none comes at or before `last_due`. When the clock is set back, the schedule waits until
 /// `next_due` comes round again; when it is set forward, what was jumped over counts as missed.
 ///
 /// Jobs of one schedule do not pile up: unless the policy is [`Missed::All`], an occurrence that falls due while the
@@ -43,6 +43,9 @@ pub struct Schedule {
     /// The next occurrence; none while it waits, or when a cron expression has no further one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_due: Option<Timestamp>,
+    /// The last occurrence that got a job or counts as missed: none at or before it comes any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_due: Option<Timestamp>,
     /// How many of its jobs have not ended.
     #[serde(default)]
     pub outstanding: u32,
@@ -70,6 +73,7 @@ impl Schedule {
             waits_for,
             anchor: None,
             next_due: None,
+            last_due: None,
             outstanding: 0,
             owed: None,
             missed_count: 0,
@@ -86,6 +90,9 @@ impl Schedule {
         }
         let moved = self.recurring.period != recurring.period;
         self.recurring = recurring;
+        if self.recurring.missed == Missed::Skip && self.owed.take().is_some() {
+            self.missed_count += 1;
+        }
         if moved {
             self.begin(now);
         }
@@ -119,9 +126,9 @@ impl Schedule {
             None => now,
         };
         self.anchor = Some(anchor);
-        // Never at or before an occurrence that was given already.
-        let after = self.next_due.map_or(now, |due| now.max(Timestamp::from_millis(due.millis() - 1)));
-        let from = if self.next_due.is_some() { after } else { Timestamp::from_millis(now.millis() - 1) };
+        let just_before = Timestamp::from_millis(now.millis() - 1);
+        // The clock may have been set back since the last occurrence; none is given twice.
+        let from = self.last_due.map_or(just_before, |last| last.max(just_before));
         self.next_due = self.recurring.period.next(anchor, from);
     }
 
@@ -134,18 +141,23 @@ impl Schedule {
         }
         let period = &self.recurring.period;
         if self.recurring.missed == Missed::All {
-            let mut jobs = Vec::new();
-            let mut next = Some(first);
+            // One may be owed from before the policy was changed.
+            let mut jobs: Vec<_> = self.owed.iter().map(|owed| self.occurrence(*owed, Some(first))).collect();
+            let (mut last, mut next) = (None, Some(first));
             while let Some(due) = next.filter(|due| *due <= now && jobs.len() < MAX_AT_ONCE) {
                 next = period.next(anchor, due);
                 jobs.push(self.occurrence(due, next));
+                last = Some(due);
             }
+            self.owed = None;
+            self.last_due = last;
             self.next_due = next;
             self.outstanding = self.outstanding.saturating_add(u32::try_from(jobs.len()).unwrap_or(u32::MAX));
             return jobs;
         }
         let latest = period.latest(anchor, first, now).unwrap_or(first);
         let next = period.next(anchor, latest);
+        self.last_due = Some(latest);
         self.next_due = next;
         if latest > first {
             self.missed_count += self.count_between(anchor, first, latest);

@@ -2,11 +2,11 @@
 
 use std::{fmt, str::FromStr, time::Duration};
 
-use chrono::{DateTime, Utc};
+use chrono::Utc;
 use chrono_tz::Tz;
 use croner::{
     Cron,
-    parser::{CronParser, Seconds},
+    parser::{CronParser, Seconds, Year},
 };
 use serde::{Deserialize, Serialize};
 
@@ -63,13 +63,18 @@ impl Period {
 
     /// The first occurrence after `time`. A fixed period counts from `anchor`, which is itself one. None if there is
     /// no further one, as for 30 February.
+    ///
+    /// Where a zone sets its clocks forward, an hour that is left out has no occurrences, but an expression that names
+    /// one time of the day has it at the end of the gap. Where they are set back, the hour that comes twice has
+    /// occurrences both times, but one time of the day only the first time.
     pub fn next(&self, anchor: Timestamp, time: Timestamp) -> Option<Timestamp> {
         match &self.kind {
             Kind::Every(_) if time < anchor => Some(anchor),
             Kind::Every(ms) => {
                 let since = time.millis().checked_sub(anchor.millis())?;
                 let n = since.div_euclid(*ms).checked_add(1)?;
-                Some(Timestamp::from_millis(anchor.millis().checked_add(n.checked_mul(*ms)?)?))
+                let due = anchor.millis().checked_add(n.checked_mul(*ms)?)?;
+                (due <= Timestamp::MAX.millis()).then_some(Timestamp::from_millis(due))
             }
             Kind::Cron(cron, zone) => {
                 let found = cron.find_next_occurrence(&time.to_chrono().with_timezone(zone), false).ok()?;
@@ -82,18 +87,23 @@ impl Period {
 
     /// The last occurrence at or before `time`, if it is later than `after`, which must be an occurrence.
     pub(super) fn latest(&self, anchor: Timestamp, after: Timestamp, time: Timestamp) -> Option<Timestamp> {
-        let latest = match &self.kind {
-            Kind::Every(ms) => {
-                let since = time.millis().checked_sub(anchor.millis())?;
-                Timestamp::from_millis(anchor.millis() + since.div_euclid(*ms) * ms)
+        let mut latest = self.next(anchor, after).filter(|next| *next <= time)?;
+        if let Kind::Every(ms) = self.kind {
+            let since = time.millis().checked_sub(anchor.millis())?;
+            return Some(Timestamp::from_millis(anchor.millis() + since.div_euclid(ms) * ms));
+        }
+        // Bisection over `next`, which never falls, instead of a search backwards, which might see other occurrences
+        // where clocks are changed. There is none after `none_after`, and they lie on whole seconds.
+        let mut none_after = time;
+        while none_after.millis() - latest.millis() >= 1000 {
+            let middle =
+                Timestamp::from_millis(latest.millis() + (none_after.millis() - latest.millis()) / 2);
+            match self.next(anchor, middle).filter(|next| *next <= time) {
+                Some(next) => latest = next,
+                None => none_after = middle,
             }
-            Kind::Cron(cron, zone) => {
-                let time: DateTime<Tz> = time.to_chrono().with_timezone(zone);
-                let found = cron.find_previous_occurrence(&time, true).ok()?;
-                Timestamp::from_millis(found.with_timezone(&Utc).timestamp_millis())
-            }
-        };
-        (latest > after && latest <= time).then_some(latest)
+        }
+        Some(latest)
     }
 }
 
@@ -149,7 +159,7 @@ fn cron(text: &str) -> Result<Kind, String> {
         }
         None => (Tz::UTC, text),
     };
-    let parser = CronParser::builder().seconds(Seconds::Optional).build();
+    let parser = CronParser::builder().seconds(Seconds::Optional).year(Year::Disallowed).build();
     let cron = parser.parse(pattern).map_err(|e| e.to_string())?;
     Ok(Kind::Cron(Box::new(cron), zone))
 }
