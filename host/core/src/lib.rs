@@ -7,20 +7,25 @@
 //! | subject | module |
 //! |---|---|
 //! | names, ids, times, JSON text | [`name`], [`id`], [`time`], [`json`] |
-//! | what an actor says it is | [`manifest`], [`schema`] |
+//! | what an actor says it is | [`manifest`], [`schema`], [`hrd`] |
+//! | what people and programs write | [`blueprint`], [`command`], [`problem`] |
 //! | what there is: services, event filters, schedules, jobs | [`service`], [`filter`], [`schedule`], [`job`] |
 //! | what comes in | [`event`] |
 //! | what a job did | [`turn`] |
 //! | what happens next | [`routing`], [`retry`], [`run`], [`changes`] |
 
+pub mod blueprint;
 pub mod changes;
+pub mod command;
 pub mod event;
 pub mod filter;
+pub mod hrd;
 pub mod id;
 pub mod job;
 pub mod json;
 pub mod manifest;
 pub mod name;
+pub mod problem;
 pub mod retry;
 pub mod routing;
 pub mod run;

@@ -1,0 +1,135 @@
+//! Blueprints: YAML that names services, their data, event filters and actions to run.
+//!
+//! [`read`] turns a file into a [`Blueprint`], [`plan`] says what applying blueprints would change. All YAML reading of
+//! the project is here.
+//!
+//! ```yaml
+//! actproducer__p1:                # a service: actor__instance. Nothing after the colon means all defaults
+//!   msg: hello
+//! actconsumer__c1:
+//! eventfilters:
+//!   - cmd: new_msg_sent           # or `command`: the event
+//!     actor: actconsumer
+//!     service: c1
+//!     action: on_new_msg_sent     # or `actions`: a list
+//! actions:
+//!   - action: install             # or `a, b`: one after the other
+//!     service: p1
+//!   - action: send_message
+//!     recurring: 10s
+//! ```
+//!
+//! # What the parts mean
+//!
+//! **Services.** A value counts as changed if it differs from what a blueprint said last, not from the live data: what
+//! an action wrote meanwhile stays until somebody edits the blueprint. A value that no blueprint gave before is compared
+//! with the live data. What is taken out of a blueprint stays as it was. Several files may name one service as long as
+//! they do not give one field two values; then all they say counts.
+//!
+//! **Selectors.** `actor:` and `service:` are regular expressions that must match the *whole* name, so that `p1` does
+//! not take `p10` along. `service:` is held against the instance's name and against the whole key. Empty or absent means
+//! any. They choose among all services of the namespace, and those that the same blueprints create, wherever in a file
+//! they stand.
+//!
+//! **An item that finds nothing is a mistake**: no service matches, or a matching service does not have the action. An
+//! item without `actor:` and `service:` takes the services that have the action and leaves the others out; it is a
+//! mistake only if none has it. In `actions:`, an action that every actor may have (`install`, `start`, …) may be
+//! missing.
+//!
+//! **Actions** without `recurring:` become one run, in the order of the items: an item's steps begin when those of the
+//! item before have ended well. The `init` of services that are created at the same time is its first step, so that
+//! every service is set up (has its event filters, for one) before any action runs. A life-cycle action that is done, or
+//! under way in another run, is left out; other actions run each time the blueprint is applied.
+
+mod lines;
+mod links;
+mod plan;
+mod read;
+mod select;
+mod step;
+mod wanted;
+mod yaml;
+
+use serde_json::{Map, Value};
+
+pub use plan::{Current, Plan, plan};
+pub use read::read;
+pub use select::Selector;
+pub use step::Step;
+
+use crate::{EventName, ServiceKey, event::Channel, problem::Problem, schedule::Period};
+
+/// One blueprint file.
+#[derive(Clone, Debug)]
+pub struct Blueprint {
+    /// Its name, for messages, and for the cause of the jobs that it leads to.
+    pub file: String,
+    /// Its parts, in order.
+    pub blocks: Vec<Block>,
+    /// Its text, to find the lines of what turns out to be wrong when it is planned.
+    text: String,
+}
+
+/// A part of a blueprint.
+#[derive(Clone, Debug)]
+pub enum Block {
+    /// A service and the data that it is given.
+    Service {
+        /// Which.
+        key: ServiceKey,
+        /// Its fields, as written.
+        given: Map<String, Value>,
+    },
+    /// The items of `actions:`.
+    Actions(Vec<ActionItem>),
+    /// The items of `eventfilters:`.
+    Filters(Vec<FilterItem>),
+}
+
+/// An item of `actions:`.
+#[derive(Clone, Debug)]
+pub struct ActionItem {
+    /// The actions.
+    pub actions: Vec<String>,
+    /// On which services.
+    pub select: Selector,
+    /// When they recur; without, they run once.
+    pub recurring: Option<Period>,
+    /// Whether a life-cycle action runs again that is done already.
+    pub force: bool,
+}
+
+/// An item of `eventfilters:`.
+#[derive(Clone, Debug)]
+pub struct FilterItem {
+    /// Which events.
+    pub event: EventName,
+    /// The actions that handle them, each by a filter of its own.
+    pub actions: Vec<String>,
+    /// On which services.
+    pub select: Selector,
+    /// By which channel the events must have come.
+    pub channel: Channel,
+    /// The secret they must carry.
+    pub secret: Option<String>,
+    /// The tags they must carry.
+    pub tags: std::collections::BTreeSet<String>,
+}
+
+impl Blueprint {
+    /// A problem of this file, with its line if it can be found: `path` are the keys and indices that lead there.
+    fn problem(
+        &self,
+        path: &[lines::Part<'_>],
+        what: impl Into<String>,
+        right: impl Into<String>,
+    ) -> Problem {
+        let problem = Problem::new(&self.file, what, right).at(lines::place(path));
+        problem.on_line(lines::find(&self.text, path))
+    }
+}
+
+/// Whether a file of this name is switched off: it begins with `_`. Directories before the name do not count.
+pub fn is_disabled(file: &str) -> bool {
+    file.rsplit(['/', '\\']).next().is_some_and(|name| name.starts_with('_'))
+}

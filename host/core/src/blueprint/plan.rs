@@ -1,0 +1,551 @@
+//! Plans: what applying blueprints changes.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use super::{
+    ActionItem, Block, Blueprint, FilterItem, Selector, Step,
+    lines::Part,
+    links::{self, Roles},
+    read::MOST_PROBLEMS,
+    wanted::{self, Wanted},
+};
+use crate::{
+    Id, JsonText, ServiceKey, Timestamp,
+    changes::{Changes, NewSchedule, NewService, ServiceUpdate},
+    filter::{EventFilter, Subscription},
+    job::{Cause, JobState, NewJob},
+    manifest::Manifest,
+    problem::{Problem, list, nearest},
+    run::{self, NewRun, Run, Target, Task},
+    schedule::{Recurring, Schedule},
+    service::{ActionStatus, Links, Service},
+};
+
+/// What there is in a namespace before blueprints are applied.
+#[derive(Clone, Debug, Default)]
+pub struct Current {
+    /// Its services.
+    pub services: BTreeMap<ServiceKey, Service>,
+    /// Their event filters. One that is there already is not set again.
+    pub filters: Vec<Subscription>,
+    /// Their schedules. One that is as the blueprint says already is not set again.
+    pub schedules: Vec<Schedule>,
+    /// The runs that are under way. What they do already is not started again.
+    pub runs: Vec<Run>,
+}
+
+/// What applying blueprints changes.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Plan {
+    /// For people and programs.
+    pub steps: Vec<Step>,
+    /// For the store.
+    #[serde(skip)]
+    pub changes: Changes,
+}
+
+/// Actions that every actor may have; one that is missing does nothing and succeeds.
+const STANDARD: [&str; 18] = [
+    "input",
+    "init",
+    "install",
+    "stop",
+    "start",
+    "monitor",
+    "halt",
+    "check_up",
+    "check_down",
+    "check_requirements",
+    "cleanup",
+    "data_export",
+    "data_import",
+    "uninstall",
+    "removedata",
+    "consume",
+    "delete",
+    "processChange",
+];
+
+/// Says what applying these blueprints, in this order, changes. The [module](super) says what their parts mean. Applied
+/// again with what it led to in `current`, nothing changes, but for actions that are no life-cycle actions: these run
+/// each time.
+///
+/// # Errors
+/// All that is wrong: unknown actors and fields, values that do not fit, links to services that are not there, cycles,
+/// items that match nothing. Nothing is planned then.
+pub fn plan(
+    blueprints: &[Blueprint],
+    actors: &BTreeMap<String, Manifest>,
+    current: &Current,
+) -> Result<Plan, Vec<Problem>> {
+    let mut problems = Vec::new();
+    let wanted = wanted::gather(blueprints, actors, &mut problems);
+    let mut planner = Planner {
+        actors,
+        current,
+        world: current.services.clone(),
+        actions: actors
+            .iter()
+            .map(|(name, manifest)| {
+                (name.as_str(), manifest.actions.iter().map(|a| a.name.clone()).collect())
+            })
+            .collect(),
+        filters: BTreeMap::new(),
+        plan: Plan::default(),
+        problems,
+    };
+    for subscription in &current.filters {
+        planner.filters.entry(subscription.service.clone()).or_default().push(subscription.filter.clone());
+    }
+    planner.services(wanted);
+    // What items match depends on the services, so there is no sense in going on without them.
+    if planner.problems.is_empty() {
+        planner.items(blueprints);
+    }
+    if planner.problems.is_empty() {
+        return Ok(planner.plan);
+    }
+    let order = |problem: &Problem| {
+        (blueprints.iter().position(|blueprint| blueprint.file == problem.file), problem.line)
+    };
+    planner.problems.sort_by_key(order);
+    planner.problems.truncate(MOST_PROBLEMS);
+    Err(planner.problems)
+}
+
+struct Planner<'a> {
+    actors: &'a BTreeMap<String, Manifest>,
+    current: &'a Current,
+    /// The services as they will be.
+    world: BTreeMap<ServiceKey, Service>,
+    /// By actor.
+    actions: BTreeMap<&'a str, BTreeSet<String>>,
+    /// Those there are and will be.
+    filters: BTreeMap<ServiceKey, Vec<EventFilter>>,
+    plan: Plan,
+    problems: Vec<Problem>,
+}
+
+impl<'a> Planner<'a> {
+    fn services(&mut self, wanted: Vec<Wanted<'a>>) {
+        let named = wanted.iter().map(|wanted| wanted.key.clone());
+        let mut roles = Roles::new(self.current.services.keys().cloned().chain(named));
+        let mut queue: std::collections::VecDeque<Wanted<'a>> = wanted.into();
+        let mut linked = Vec::new();
+        while let Some(wanted) = queue.pop_front() {
+            let applied = self.current.services.get(&wanted.key).map(|service| object(&service.applied));
+            let resolved =
+                links::resolve(&wanted, applied.as_ref(), self.actors, &mut roles, &mut self.problems);
+            let links = links::links_of(wanted.manifest, &resolved.fields);
+            // What it needs is created before it.
+            queue.extend(resolved.created);
+            linked.push((wanted, resolved.fields, links));
+        }
+        self.refuse_cycle(&linked);
+        for (wanted, fields, links) in linked {
+            match self.current.services.get(&wanted.key) {
+                None => self.create(wanted, &fields, links),
+                Some(service) => self.update(service, wanted, &fields, links),
+            }
+        }
+    }
+
+    fn refuse_cycle(&mut self, linked: &[(Wanted<'a>, BTreeMap<String, Vec<ServiceKey>>, Links)]) {
+        let mut all: BTreeMap<&ServiceKey, Vec<&ServiceKey>> = BTreeMap::new();
+        let old = self.current.services.iter().map(|(key, service)| (key, &service.links));
+        for (key, links) in old.chain(linked.iter().map(|(wanted, _, links)| (&wanted.key, links))) {
+            all.insert(key, links.parent.iter().chain(links.producers.values().flatten()).collect());
+        }
+        let Some(cycle) = links::cycle(&all) else { return };
+        let shown = cycle.iter().map(|key| key.as_str()).collect::<Vec<_>>().join(" -> ");
+        let right = "links without a way back to where they begin would be right";
+        let on_cycle = linked.iter().find(|(wanted, ..)| cycle.contains(&&wanted.key));
+        let problem = match on_cycle {
+            Some((wanted, fields, _)) => {
+                let leads_on = |keys: &Vec<ServiceKey>| keys.iter().any(|key| cycle.contains(&key));
+                let field = fields.iter().find(|(_, keys)| leads_on(keys)).map_or("", |(field, _)| field);
+                wanted.problem(field, format!("makes a cycle: {shown}"), right)
+            }
+            // A cycle that was stored before: there is no file to blame.
+            None => return,
+        };
+        self.problems.push(problem);
+    }
+
+    fn create(&mut self, wanted: Wanted<'a>, fields: &BTreeMap<String, Vec<ServiceKey>>, links: Links) {
+        let data = match wanted.manifest.schema.fill(wanted.given.values.clone()) {
+            Ok(data) => JsonText::from(data),
+            Err(mismatches) => {
+                let problem = |m: crate::schema::Mismatch| wanted.problem(&m.field, m.what, m.right);
+                self.problems.extend(mismatches.into_iter().map(problem));
+                return;
+            }
+        };
+        let key = &wanted.key;
+        let applied = JsonText::from(said(wanted.given.values.clone(), fields));
+        let has = |action: &&str| wanted.manifest.action(action).is_some();
+        let cause = cause(wanted.file);
+        let jobs = ["input", "init"].into_iter().filter(has).map(|action| NewJob {
+            service: key.clone(),
+            action: action.into(),
+            args: JsonText::empty_list(),
+            cause: cause.clone(),
+            patch: None,
+        });
+        self.plan.steps.push(Step::Create { service: key.clone() });
+        self.plan.steps.extend(link_steps(key, fields));
+        self.plan.changes.create.push(NewService {
+            key: key.clone(),
+            data: data.clone(),
+            applied: applied.clone(),
+            links: links.clone(),
+            jobs: jobs.collect(),
+        });
+        let never = Timestamp::from_millis(0);
+        let service = Service {
+            key: key.clone(),
+            data,
+            applied,
+            links,
+            actions: BTreeMap::new(),
+            created_at: never,
+            updated_at: never,
+        };
+        self.world.insert(key.clone(), service);
+        for filter in &wanted.manifest.filters {
+            self.set_filter(key, filter.clone());
+        }
+        for action in &wanted.manifest.actions {
+            if let Some(recurring) = &action.recurring {
+                self.set_schedule(key, &action.name, recurring.clone());
+            }
+        }
+    }
+
+    fn update(
+        &mut self,
+        service: &Service,
+        wanted: Wanted<'a>,
+        fields: &BTreeMap<String, Vec<ServiceKey>>,
+        links: Links,
+    ) {
+        let key = &wanted.key;
+        let (before, live) = (object(&service.applied), object(&service.data));
+        let (mut patch, mut changes) = (Map::new(), Map::new());
+        for (field, new) in &wanted.given.values {
+            let now = live.get(field).unwrap_or(&Value::Null);
+            if before.get(field).unwrap_or(now) != new {
+                patch.insert(field.clone(), new.clone());
+                changes.insert(field.clone(), json!({"old": now, "new": new}));
+                self.plan.steps.push(Step::Change {
+                    service: key.clone(),
+                    field: field.clone(),
+                    old: now.clone(),
+                    new: new.clone(),
+                });
+            }
+        }
+        // What a blueprint no longer says stays as it was.
+        let mut applied = before.clone();
+        applied.extend(said(wanted.given.values.clone(), fields));
+        if links != service.links {
+            let moved =
+                |(field, keys): &(&String, &Vec<ServiceKey>)| before.get(*field) != Some(&json!(keys));
+            let moved: BTreeMap<_, _> =
+                fields.iter().filter(moved).map(|(f, k)| (f.clone(), k.clone())).collect();
+            self.plan.steps.extend(link_steps(key, &moved));
+        } else if applied == before && patch.is_empty() {
+            self.plan.steps.push(Step::Unchanged { what: key.to_string() });
+            return;
+        } else if patch.is_empty() {
+            // The blueprint now says what was so already: only that it says so is new.
+            self.plan.steps.push(Step::Unchanged { what: key.to_string() });
+        }
+        let job = (!patch.is_empty()).then(|| NewJob {
+            service: key.clone(),
+            action: "processChange".into(),
+            args: JsonText::from(&json!({"changes": changes})),
+            cause: cause(wanted.file),
+            patch: Some(JsonText::from(patch)),
+        });
+        if let Some(service) = self.world.get_mut(key) {
+            service.links = links.clone();
+        }
+        let update = ServiceUpdate { key: key.clone(), applied: JsonText::from(applied), links, job };
+        self.plan.changes.update.push(update);
+    }
+
+    fn items(&mut self, blueprints: &[Blueprint]) {
+        let mut runs = Runs::of_creation(&self.plan.changes, &mut self.world);
+        for blueprint in blueprints {
+            let (mut actions, mut filters) = (0, 0);
+            for block in &blueprint.blocks {
+                match block {
+                    Block::Service { .. } => {}
+                    Block::Filters(items) => {
+                        for item in items {
+                            self.filter_item(blueprint, filters, item);
+                            filters += 1;
+                        }
+                    }
+                    Block::Actions(items) => {
+                        for item in items {
+                            self.action_item(blueprint, actions, item, &mut runs);
+                            actions += 1;
+                        }
+                    }
+                }
+            }
+        }
+        self.start(runs);
+    }
+
+    fn filter_item(&mut self, blueprint: &Blueprint, nth: usize, item: &FilterItem) {
+        let path = [Part::Key("eventfilters"), Part::Item(nth)];
+        for action in &item.actions {
+            for key in self.select(blueprint, &path, &item.select, action, false) {
+                let filter = EventFilter {
+                    event: item.event.clone(),
+                    action: action.clone(),
+                    channel: item.channel.clone(),
+                    tags: item.tags.clone(),
+                    secret: item.secret.clone(),
+                };
+                self.set_filter(&key, filter);
+            }
+        }
+    }
+
+    fn action_item(&mut self, blueprint: &Blueprint, nth: usize, item: &ActionItem, runs: &mut Runs) {
+        let path = [Part::Key("actions"), Part::Item(nth)];
+        for action in &item.actions {
+            let keys = self.select(blueprint, &path, &item.select, action, true);
+            if let Some(period) = &item.recurring {
+                for key in &keys {
+                    let spec = self.actors.get(key.actor()).and_then(|manifest| manifest.action(action));
+                    let own = spec.and_then(|spec| spec.recurring.clone());
+                    let recurring = match own {
+                        Some(own) => Recurring { period: period.clone(), ..own },
+                        None => Recurring::every(period.clone()),
+                    };
+                    self.set_schedule(key, action, recurring);
+                }
+            } else {
+                runs.add(action, item.force, &keys, &mut self.world, &self.actions);
+            }
+        }
+    }
+
+    /// The services that an item is about and that have the action.
+    fn select(
+        &mut self,
+        blueprint: &Blueprint,
+        path: &[Part<'_>],
+        select: &Selector,
+        action: &str,
+        may_lack: bool,
+    ) -> Vec<ServiceKey> {
+        let matching: Vec<&ServiceKey> = self.world.keys().filter(|key| select.takes(key)).collect();
+        if matching.is_empty() {
+            let there = list(self.world.keys().map(ServiceKey::as_str));
+            let right = format!("the services are {there}; a pattern matches a whole name");
+            self.problems.push(blueprint.problem(path, format!("{} is there", select.describe()), right));
+            return Vec::new();
+        }
+        let (having, lacking): (Vec<&ServiceKey>, Vec<&ServiceKey>) = matching
+            .iter()
+            .partition(|key| self.actions.get(key.actor()).is_some_and(|names| names.contains(action)));
+        let standard = may_lack && STANDARD.contains(&action);
+        if !lacking.is_empty() && !standard && !(select.is_any() && !having.is_empty()) {
+            // One for each actor: its services are alike.
+            let mut actors = HashSet::new();
+            for key in lacking.iter().filter(|key| actors.insert(key.actor())) {
+                self.problems.push(self.no_action(blueprint, path, key, action));
+            }
+            return Vec::new();
+        }
+        having.into_iter().cloned().collect()
+    }
+
+    fn no_action(&self, blueprint: &Blueprint, path: &[Part<'_>], key: &ServiceKey, action: &str) -> Problem {
+        let what = format!("{key} has no action `{action}`");
+        let right = match self.actors.get(key.actor()) {
+            None => "its actor is not loaded".into(),
+            Some(manifest) => {
+                let names = manifest.actions.iter().map(|action| action.name.as_str());
+                match nearest(action, names.clone()) {
+                    Some(meant) => format!("did you mean `{meant}`? It has {}", list(names)),
+                    None => format!("it has {}", list(names)),
+                }
+            }
+        };
+        blueprint.problem(path, what, right)
+    }
+
+    fn set_filter(&mut self, key: &ServiceKey, filter: EventFilter) {
+        let known = self.filters.entry(key.clone()).or_default();
+        match known.iter_mut().find(|known| known.same(&filter)) {
+            Some(known) if known.secret == filter.secret => return,
+            Some(known) => known.secret.clone_from(&filter.secret),
+            None => known.push(filter.clone()),
+        }
+        let (event, action) = (filter.event.clone(), filter.action.clone());
+        self.plan.steps.push(Step::Filter { service: key.clone(), event, action });
+        self.plan.changes.filters.push((key.clone(), filter));
+    }
+
+    fn set_schedule(&mut self, key: &ServiceKey, action: &str, recurring: Recurring) {
+        let schedules = &mut self.plan.changes.schedules;
+        if let Some(planned) = schedules.iter_mut().find(|s| s.service == *key && s.action == action) {
+            planned.recurring = recurring.clone();
+            for step in &mut self.plan.steps {
+                if let Step::Schedule { service, action: of, recurring: shown } = step
+                    && (&*service, of.as_str()) == (key, action)
+                {
+                    *shown = recurring.clone();
+                }
+            }
+            return;
+        }
+        let mut known = self.current.schedules.iter();
+        if known.any(|known| known.service == *key && known.action == action && known.recurring == recurring)
+        {
+            return;
+        }
+        let has = |awaited: &&str| {
+            *awaited != action && self.actions.get(key.actor()).is_some_and(|a| a.contains(*awaited))
+        };
+        let done =
+            |awaited: &&str| self.current.services.get(key).is_some_and(|service| service.done(awaited));
+        let waits_for = ["init", "install"].into_iter().filter(has).filter(|awaited| !done(awaited));
+        schedules.push(NewSchedule {
+            service: key.clone(),
+            action: action.into(),
+            recurring: recurring.clone(),
+            waits_for: waits_for.map(str::to_owned).collect(),
+        });
+        self.plan.steps.push(Step::Schedule { service: key.clone(), action: action.into(), recurring });
+    }
+
+    fn start(&mut self, mut runs: Runs) {
+        if runs.asked.is_empty() {
+            return;
+        }
+        let action = runs.asked.join(", ");
+        let is_under_way = |task: &Task| {
+            let steps = self
+                .current
+                .runs
+                .iter()
+                .filter(|run| run.state == JobState::Running)
+                .flat_map(|run| &run.steps);
+            steps.flatten().any(|other| other == task)
+        };
+        if runs.steps.iter().flatten().all(is_under_way) {
+            let why = if runs.steps.is_empty() { "nothing is left to do" } else { "is under way" };
+            self.plan.steps.push(Step::Unchanged { what: format!("run {action}: {why}") });
+            return;
+        }
+        if !runs.init.is_empty() {
+            runs.steps.insert(0, std::mem::take(&mut runs.init));
+            for service in &mut self.plan.changes.create {
+                service.jobs.retain(|job| job.action != "init");
+            }
+        }
+        let shown = |tasks: &Vec<Task>| {
+            tasks.iter().map(|task| format!("{} on {}", task.action, task.service)).collect()
+        };
+        self.plan
+            .steps
+            .push(Step::Run { action: action.clone(), jobs: runs.steps.iter().map(shown).collect() });
+        self.plan.changes.runs.push(NewRun { action, steps: runs.steps });
+    }
+}
+
+/// The steps of the one run that the items make together.
+struct Runs {
+    asked: Vec<String>,
+    steps: Vec<Vec<Task>>,
+    /// The `init` of the services that are created: the first step, if there is any other.
+    init: Vec<Task>,
+}
+
+impl Runs {
+    fn of_creation(changes: &Changes, world: &mut BTreeMap<ServiceKey, Service>) -> Self {
+        let jobs = changes.create.iter().flat_map(|service| &service.jobs).filter(|job| job.action == "init");
+        let init: Vec<Task> = jobs
+            .map(|job| Task {
+                service: job.service.clone(),
+                action: "init".into(),
+                args: JsonText::empty_list(),
+            })
+            .collect();
+        let mut runs = Self { asked: Vec::new(), steps: Vec::new(), init: Vec::new() };
+        init.iter().for_each(|task| runs.ends_well(task, world));
+        runs.init = init;
+        runs
+    }
+
+    fn add(
+        &mut self,
+        action: &str,
+        force: bool,
+        keys: &[ServiceKey],
+        world: &mut BTreeMap<ServiceKey, Service>,
+        actions: &BTreeMap<&str, BTreeSet<String>>,
+    ) {
+        self.asked.push(action.into());
+        let targets: Vec<Target<'_>> = keys
+            .iter()
+            .filter_map(|key| Some(Target { service: world.get(key)?, actions: actions.get(key.actor())? }))
+            .collect();
+        let steps = NewRun::plan(action, &JsonText::empty_list(), &targets, force).steps;
+        for task in steps.iter().flatten() {
+            self.ends_well(task, world);
+        }
+        self.steps.extend(steps);
+    }
+
+    /// What follows is planned as if this had been done.
+    fn ends_well(&self, task: &Task, world: &mut BTreeMap<ServiceKey, Service>) {
+        if !run::is_life_cycle(&task.action) {
+            return;
+        }
+        let Some(service) = world.get_mut(&task.service) else { return };
+        for undone in run::undoes(&task.action) {
+            service.actions.remove(*undone);
+        }
+        let never = Timestamp::from_millis(0);
+        let status = ActionStatus { state: JobState::Ok, job: Id::first_at(never), at: never };
+        service.actions.insert(task.action.clone(), status);
+    }
+}
+
+/// What a blueprint said of a service: the fields' values, and the services that its links stand for.
+fn said(mut values: Map<String, Value>, fields: &BTreeMap<String, Vec<ServiceKey>>) -> Map<String, Value> {
+    values.extend(fields.iter().map(|(field, keys)| (field.clone(), json!(keys))));
+    values
+}
+
+fn link_steps(key: &ServiceKey, fields: &BTreeMap<String, Vec<ServiceKey>>) -> Vec<Step> {
+    let step = |(field, to): (&String, &Vec<ServiceKey>)| Step::Link {
+        service: key.clone(),
+        field: field.clone(),
+        to: to.clone(),
+    };
+    fields.iter().map(step).collect()
+}
+
+fn cause(file: Option<&Blueprint>) -> Cause {
+    Cause::Init { blueprint: file.map(|file| file.file.clone()) }
+}
+
+fn object(text: &JsonText) -> Map<String, Value> {
+    match text.value() {
+        Value::Object(object) => object,
+        _ => Map::new(),
+    }
+}

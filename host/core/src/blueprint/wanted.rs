@@ -1,0 +1,94 @@
+//! The services that blueprints name, over all files.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value};
+
+use super::{Block, Blueprint, lines::Part};
+use crate::{
+    ServiceKey,
+    manifest::Manifest,
+    problem::{Problem, list, nearest},
+    schema::{Given, describe},
+};
+
+/// A service that blueprints name.
+pub(super) struct Wanted<'a> {
+    pub(super) key: ServiceKey,
+    pub(super) manifest: &'a Manifest,
+    /// The first file that names it; none if it is created because another service needs it.
+    pub(super) file: Option<&'a Blueprint>,
+    pub(super) given: Given,
+}
+
+impl Wanted<'_> {
+    /// A problem with one of its fields. For a service that no file names, of the file that led to it.
+    pub(super) fn problem(&self, field: &str, what: impl Into<String>, right: impl Into<String>) -> Problem {
+        let path = [Part::Key(self.key.as_str()), Part::Key(field)];
+        let path = if field.is_empty() { path.get(..1).unwrap_or_default() } else { &path };
+        match self.file {
+            Some(file) => file.problem(path, what, right),
+            None => Problem::new("", what, right).at(super::lines::place(path)),
+        }
+    }
+}
+
+/// Gathers the services in the order in which they are named first, and checks what they are given.
+pub(super) fn gather<'a>(
+    blueprints: &'a [Blueprint],
+    actors: &'a BTreeMap<String, Manifest>,
+    problems: &mut Vec<Problem>,
+) -> Vec<Wanted<'a>> {
+    let mut places: BTreeMap<&ServiceKey, usize> = BTreeMap::new();
+    let mut named: Vec<(&ServiceKey, &Blueprint, Map<String, Value>)> = Vec::new();
+    for blueprint in blueprints {
+        for block in &blueprint.blocks {
+            let Block::Service { key, given } = block else { continue };
+            match places.get(key).and_then(|place| named.get_mut(*place)) {
+                None => {
+                    places.insert(key, named.len());
+                    named.push((key, blueprint, given.clone()));
+                }
+                Some((_, first, known)) => {
+                    for (field, value) in given {
+                        match known.get(field) {
+                            Some(other) if other != value => {
+                                let what =
+                                    format!("{}, but {} gives it another value", describe(value), first.file);
+                                let right = "the same value in both files, or the field in one of them, would be right";
+                                let path = [Part::Key(key.as_str()), Part::Key(field)];
+                                problems.push(blueprint.problem(&path, what, right));
+                            }
+                            Some(_) => {}
+                            None => drop(known.insert(field.clone(), value.clone())),
+                        }
+                    }
+                }
+            }
+        }
+    }
+    let mut wanted = Vec::with_capacity(named.len());
+    for (key, file, given) in named {
+        let Some(manifest) = actors.get(key.actor()) else {
+            let names = actors.keys().map(String::as_str);
+            let right = match nearest(key.actor(), names.clone()) {
+                Some(meant) => format!("did you mean `{meant}`? The actors are {}", list(names)),
+                None => format!("the actors are {}", list(names)),
+            };
+            problems.push(file.problem(
+                &[Part::Key(key.as_str())],
+                format!("there is no actor `{}`", key.actor()),
+                right,
+            ));
+            continue;
+        };
+        match manifest.schema.accept(&given) {
+            Ok(given) => wanted.push(Wanted { key: key.clone(), manifest, file: Some(file), given }),
+            Err(mismatches) => problems.extend(mismatches.into_iter().map(|mismatch| {
+                let path = [Part::Key(key.as_str()), Part::Key(&mismatch.field)];
+                file.problem(&path, mismatch.what, mismatch.right)
+            })),
+        }
+    }
+    wanted
+}
