@@ -234,7 +234,7 @@ pub struct Job {
     /// Its arguments.
     pub args: JsonText,
     /// What the action returned, once it succeeded.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "crate::json::if_present", skip_serializing_if = "Option::is_none")]
     pub result: Option<JsonText>,
     /// Why the last attempt failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -93,6 +93,12 @@ impl Serialize for JsonText {
     }
 }
 
+/// For an optional field: `null` is a value, too, and only a field that is not there is none. Goes with
+/// `#[serde(default)]`.
+pub(crate) fn if_present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<JsonText>, D::Error> {
+    JsonText::deserialize(deserializer).map(Some)
+}
+
 impl<'de> Deserialize<'de> for JsonText {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let raw = Box::<RawValue>::deserialize(deserializer)?;
