@@ -1,0 +1,51 @@
+-- Claims entries of the queue for one store, and numbers them.
+--
+-- Reads    the queue KEYS[1], the claim KEYS[2] (lists), the claim's state KEYS[3] (hash).
+-- Writes   moves entries from the head of the queue to the tail of the claim; seals the claim in its state; puts the
+--          claim's key into the set of this queue's claims KEYS[4].
+-- Takes    ARGV[1] the number of the last entry that the store accepted from this queue; the most entries ARGV[2] and
+--          the most bytes ARGV[3] of a claim, of which one entry at least is taken, however large; the name ARGV[4]
+--          under which the store counts the claims.
+-- Returns  the number of the first entry, and the entries in order; 0 and none if there is nothing to claim.
+-- Promises A sealed claim is returned as it was sealed, with the same numbers, until it is dropped; entries behind the
+--          seal wait. A new seal's numbers are higher than all that were accepted or dropped. A seal for more entries
+--          than the claim holds is void, since somebody took entries out by hand: what is left is claimed anew.
+local queue, claim, state, claims = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local accepted, most, most_bytes = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+
+-- Changes nothing, but Redis lets a script that has written once go on when memory is at its maximum: a full Redis can
+-- then be emptied.
+redis.call('LTRIM', claim, 0, -1)
+redis.call('SADD', claims, claim)
+
+local held = redis.call('LLEN', claim)
+local first = tonumber(redis.call('HGET', state, 'first'))
+local count = tonumber(redis.call('HGET', state, 'count'))
+
+if not first or not count or count > held then
+  local bytes = 0
+  count = 0
+  while count < most do
+    local entry = redis.call('LINDEX', claim, count)
+    local waiting = not entry
+    if waiting then
+      entry = redis.call('LINDEX', queue, 0)
+    end
+    if not entry or (count > 0 and bytes + #entry > most_bytes) then
+      break
+    end
+    if waiting then
+      redis.call('LMOVE', queue, claim, 'LEFT', 'RIGHT')
+    end
+    count = count + 1
+    bytes = bytes + #entry
+  end
+  if count == 0 then
+    redis.call('HDEL', state, 'first', 'count')
+    return {0, {}}
+  end
+  first = math.max(accepted + 1, tonumber(redis.call('HGET', state, 'next')) or 1)
+  redis.call('HSET', state, 'first', first, 'count', count, 'door', ARGV[4])
+end
+
+return {first, redis.call('LRANGE', claim, 0, count - 1)}

@@ -1,0 +1,173 @@
+//! The Redis side: wait, claim, drop, and what others have left behind.
+
+use std::{
+    hash::{BuildHasher, RandomState},
+    time::Duration,
+};
+
+use redis::{AsyncConnectionConfig, Client, RedisResult, Script, aio::MultiplexedConnection, cmd, pipe};
+
+use super::{config::Config, status::Stranded};
+
+/// The most entries of a claim.
+const MOST_ENTRIES: usize = 256;
+/// The most bytes of a claim, unless its first entry alone has more.
+const MOST_BYTES: usize = 8 << 20;
+/// For how long Redis blocks the connection when the queue is empty, in seconds. Also how soon a change that does not
+/// end the wait, as a key of another type, is noticed.
+const WAIT_S: u32 = 1;
+/// Within which time a connection is made.
+const CONNECT: Duration = Duration::from_secs(5);
+/// Within which time an answer comes, or the server is taken for gone: far longer than a wait, and enough for a large
+/// claim on a slow line.
+const ANSWER: Duration = Duration::from_secs(30);
+/// For how long nobody has touched a claim that is left behind, in seconds. A door that runs looks at its claim
+/// every second.
+const LEFT_BEHIND_S: u64 = 5;
+
+/// Entries that were claimed: the first has the number `first`, each the next number.
+#[derive(Debug, Default)]
+pub(super) struct Claimed {
+    pub(super) first: u64,
+    pub(super) entries: Vec<Vec<u8>>,
+}
+
+/// One connection, used by one door only, since waiting blocks it.
+pub(super) struct Claims {
+    connection: MultiplexedConnection,
+    queue: String,
+    claim: String,
+    state: String,
+    claims: String,
+    door: String,
+    claim_script: Script,
+    drop_script: Script,
+}
+
+impl Claims {
+    /// Connects, for the store with this identity.
+    pub(super) async fn connect(config: &Config, identity: &str) -> RedisResult<Self> {
+        let settings = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(CONNECT))
+            .set_response_timeout(Some(ANSWER));
+        let client = Client::open(config.connection())?;
+        let mut connection = client.get_multiplexed_async_connection_with_config(&settings).await?;
+        let queue = config.key();
+        let claim = format!("{queue}:claim:{identity}");
+        let state = state_of(&claim);
+        let random = RandomState::new();
+        let fresh = format!("queue:{:016x}{:016x}", random.hash_one(0u8), random.hash_one(1u8));
+        let (_, door): (bool, String) = pipe()
+            .cmd("HSETNX")
+            .arg(&state)
+            .arg("door")
+            .arg(fresh)
+            .cmd("HGET")
+            .arg(&state)
+            .arg("door")
+            .query_async(&mut connection)
+            .await?;
+        Ok(Self {
+            connection,
+            state,
+            door,
+            claims: format!("{queue}:claims"),
+            queue: queue.into(),
+            claim,
+            claim_script: Script::new(include_str!("claim.lua")),
+            drop_script: Script::new(include_str!("drop.lua")),
+        })
+    }
+
+    /// The name under which the store counts the claims of this queue. Redis keeps it beside the claim, so that it is the
+    /// same when the server gets another address, and another one when an empty server takes the address over.
+    pub(super) fn door(&self) -> &str {
+        &self.door
+    }
+
+    /// Waits up to a second for an entry, and moves it into the claim. Says whether there was one.
+    pub(super) async fn wait(&mut self) -> RedisResult<bool> {
+        let entry: Option<redis::Value> = cmd("BLMOVE")
+            .arg(&self.queue)
+            .arg(&self.claim)
+            .arg("LEFT")
+            .arg("RIGHT")
+            .arg(WAIT_S)
+            .query_async(&mut self.connection)
+            .await?;
+        Ok(entry.is_some())
+    }
+
+    /// Fills the claim up, seals it and returns it; a claim that is sealed already, as it is. `accepted` is the number of
+    /// the last entry that the store accepted from this queue.
+    pub(super) async fn claim(&mut self, accepted: u64) -> RedisResult<Claimed> {
+        let (first, entries) = self
+            .claim_script
+            .key(&self.queue)
+            .key(&self.claim)
+            .key(&self.state)
+            .key(&self.claims)
+            .arg(accepted)
+            .arg(MOST_ENTRIES)
+            .arg(MOST_BYTES)
+            .arg(&self.door)
+            .invoke_async(&mut self.connection)
+            .await?;
+        Ok(Claimed { first, entries })
+    }
+
+    /// Drops a claim of `count` entries from number `first` on. Does nothing if it was dropped before.
+    pub(super) async fn drop(&mut self, first: u64, count: usize) -> RedisResult<()> {
+        self.drop_script
+            .key(&self.claim)
+            .key(&self.state)
+            .arg(first)
+            .arg(count)
+            .invoke_async(&mut self.connection)
+            .await
+    }
+
+    /// Claims of other stores that hold entries and have been left alone for some seconds, or of which the server cannot
+    /// tell. Says also whether there are any that may yet turn out to be left behind.
+    pub(super) async fn stranded(&mut self) -> RedisResult<(Vec<Stranded>, bool)> {
+        let keys: Vec<String> = cmd("SMEMBERS").arg(&self.claims).query_async(&mut self.connection).await?;
+        let (mut found, mut undecided) = (Vec::new(), false);
+        for key in keys.into_iter().filter(|key| *key != self.claim) {
+            // Before anything else, since that counts as touching it. Refused where keys are evicted by frequency.
+            let idle: RedisResult<Option<u64>> =
+                cmd("OBJECT").arg("IDLETIME").arg(&key).query_async(&mut self.connection).await;
+            match idle {
+                Ok(None) => continue,
+                Ok(Some(seconds)) if seconds < LEFT_BEHIND_S => {
+                    undecided = true;
+                    continue;
+                }
+                Err(error) if error.is_io_error() => return Err(error),
+                Ok(Some(_)) | Err(_) => {}
+            }
+            let entries = cmd("LLEN").arg(&key).query_async(&mut self.connection).await?;
+            if entries > 0 {
+                found.push(Stranded { key, entries });
+            }
+        }
+        Ok((found, undecided))
+    }
+}
+
+/// The key of a claim's state.
+fn state_of(claim: &str) -> String {
+    format!("{claim}:state")
+}
+
+/// The command that returns a claim's entries to the head of the queue, in their order.
+pub(super) fn return_command(config: &Config, claim: &str) -> String {
+    let quoted = |text: &str| format!("'{}'", text.replace('\'', r"'\''"));
+    format!(
+        "redis-cli {} EVAL \"while redis.call('LMOVE',KEYS[1],KEYS[2],'RIGHT','LEFT') do end return redis.call('HDEL',KEYS[3],\
+         'first','count')\" 3 {} {} {}",
+        config.redis_cli_options(),
+        quoted(claim),
+        quoted(config.key()),
+        quoted(&state_of(claim)),
+    )
+}

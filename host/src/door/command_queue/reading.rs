@@ -1,0 +1,242 @@
+//! The door itself: from the queue into the store, until it is told to stop.
+
+use std::{convert::Infallible, fmt, sync::Arc, time::Duration, time::Instant};
+
+use ays_core::{EventName, Id};
+use ays_store::{Batch, Error, Store};
+use redis::RedisError;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    backoff::Backoff,
+    claims::{Claims, return_command},
+    config::Config,
+    intake,
+    status::StatusReader,
+    trouble::{Step, Troubles, readable},
+};
+use crate::clock;
+
+/// How long a claim that is being accepted may still take when the door is told to stop. What is not done by then is
+/// done at the next start.
+const GRACE: Duration = Duration::from_secs(2);
+/// After how long claims that others were using at the start are looked at once more.
+const SECOND_LOOK: Duration = Duration::from_secs(7);
+
+type OnEvent = Box<dyn Fn(Id, &EventName, u32) + Send + Sync>;
+
+/// Reads one queue into one store.
+pub struct CommandQueue {
+    config: Config,
+    store: Arc<dyn Store>,
+    on_event: Option<OnEvent>,
+    status: StatusReader,
+    troubles: Troubles,
+    backoff: Backoff,
+    /// When to look for claims of other stores, and whether that is the second time; none when done.
+    look: Option<(Instant, bool)>,
+}
+
+/// Why a connection is not used any longer.
+enum Stop {
+    /// The door was told to.
+    Shutdown,
+    /// The store is closed.
+    Store(Error),
+    /// Redis refused a step.
+    Redis(Step, RedisError),
+}
+
+fn refused(step: Step) -> impl FnOnce(RedisError) -> Stop {
+    move |error| Stop::Redis(step, error)
+}
+
+impl CommandQueue {
+    /// A door from this queue to this store. Nothing happens before [`run`](Self::run).
+    pub fn new(config: Config, store: Arc<dyn Store>) -> Self {
+        let status = StatusReader::new(config.to_string());
+        let troubles = Troubles::new(&config, status.clone());
+        let look = Some((clock::instant(), false));
+        Self { config, store, on_event: None, status, troubles, backoff: Backoff::new(), look }
+    }
+
+    /// Has `tell` called for each event that was accepted, with its id, its name and how many jobs it led to.
+    #[must_use]
+    pub fn on_event(self, tell: impl Fn(Id, &EventName, u32) + Send + Sync + 'static) -> Self {
+        Self { on_event: Some(Box::new(tell)), ..self }
+    }
+
+    /// Reads how the door is doing.
+    pub fn status(&self) -> StatusReader {
+        self.status.clone()
+    }
+
+    /// Takes entries until `shutdown` is cancelled, then ends the claim it has begun, for which it takes two seconds at
+    /// most. Keeps trying while Redis cannot be reached or refuses, and while the store refuses.
+    ///
+    /// Dropping the future at any point loses nothing.
+    ///
+    /// # Errors
+    /// [`Error::Closed`]: the store takes nothing any more. What was claimed waits in Redis.
+    pub async fn run(mut self, shutdown: CancellationToken) -> Result<(), Error> {
+        loop {
+            let Err(stop) = self.use_connection(&shutdown).await;
+            match stop {
+                Stop::Shutdown => break Ok(()),
+                Stop::Store(error) => {
+                    tracing::error!("the command queue is not read any more: {error}");
+                    break Err(error);
+                }
+                Stop::Redis(step, error) => self.troubles.refused(step, &error),
+            }
+            tokio::select! {
+                () = shutdown.cancelled() => break Ok(()),
+                () = clock::sleep(self.backoff.next()) => {}
+            }
+        }
+    }
+
+    async fn use_connection(&mut self, shutdown: &CancellationToken) -> Result<Infallible, Stop> {
+        let identity = self.store.identity();
+        let mut claims = tokio::select! {
+            () = shutdown.cancelled() => return Err(Stop::Shutdown),
+            connected = Claims::connect(&self.config, &identity) => connected.map_err(refused(Step::Connect))?,
+        };
+        self.went_well(Step::Connect);
+        loop {
+            if shutdown.is_cancelled() {
+                return Err(Stop::Shutdown);
+            }
+            let claimed = tokio::select! {
+                claimed = self.accept_claim(&mut claims) => claimed?,
+                () = async { shutdown.cancelled().await; clock::sleep(GRACE).await } => return Err(Stop::Shutdown),
+            };
+            self.look_for_stranded(&mut claims).await?;
+            if claimed {
+                continue;
+            }
+            tokio::select! {
+                () = shutdown.cancelled() => return Err(Stop::Shutdown),
+                waited = claims.wait() => waited.map_err(refused(Step::Wait))?,
+            };
+            self.went_well(Step::Wait);
+        }
+    }
+
+    /// Claims what is there, has the store accept it, and drops the claim. Says whether there was anything.
+    async fn accept_claim(&mut self, claims: &mut Claims) -> Result<bool, Stop> {
+        let store = self.store.clone();
+        let door = claims.door().to_string();
+        let accepted = self.patiently(|| store.last_claim(&door)).await?;
+        let claimed = claims.claim(accepted).await.map_err(refused(Step::Claim))?;
+        self.went_well(Step::Claim);
+        let (first, count) = (claimed.first, claimed.entries.len());
+        if count == 0 {
+            return Ok(false);
+        }
+        for batch in intake::batches(claimed, accepted, &door, self.config.limit_bytes()) {
+            self.accept(batch).await?;
+        }
+        claims.drop(first, count).await.map_err(refused(Step::Drop))?;
+        self.went_well(Step::Drop);
+        Ok(true)
+    }
+
+    async fn accept(&mut self, batch: Batch) -> Result<(), Stop> {
+        let store = self.store.clone();
+        let accepted = self.patiently(|| store.accept(batch.clone(), clock::now())).await?;
+        if accepted.repeated {
+            return Ok(());
+        }
+        if let Some(tell) = &self.on_event {
+            for (event, (id, matched)) in batch.events.iter().zip(&accepted.events) {
+                tell(*id, &event.name, *matched);
+            }
+        }
+        if let Some(letter) = batch.dead.first() {
+            let (count, reason) = (batch.dead.len(), &letter.reason);
+            let entries = if count == 1 { "entry" } else { "entries" };
+            tracing::warn!("{count} {entries} of the command queue put into the dead-letter list: {reason}");
+        }
+        self.status.update(|status| {
+            status.accepted += (batch.events.len() + batch.jobs.len()) as u64;
+            status.dead += batch.dead.len() as u64;
+        });
+        Ok(())
+    }
+
+    /// Asks the store until it answers.
+    async fn patiently<T, F>(&self, ask: impl Fn() -> F) -> Result<T, Stop>
+    where
+        F: Future<Output = ays_store::Result<T>>,
+    {
+        let mut backoff = Backoff::new();
+        let mut refusal: Option<(Instant, String)> = None;
+        loop {
+            match ask().await {
+                Ok(answer) => {
+                    if let Some((since, _)) = refusal {
+                        let span = readable(clock::instant().saturating_duration_since(since));
+                        tracing::info!("the store takes what comes by the command queue again, after {span}");
+                    }
+                    return Ok(answer);
+                }
+                Err(error @ Error::Closed(_)) => return Err(Stop::Store(error)),
+                Err(error) => {
+                    let reason = error.to_string();
+                    let (since, said) = refusal.take().unwrap_or_else(|| (clock::instant(), String::new()));
+                    if said != reason {
+                        tracing::warn!(
+                            "the store refuses what came by the command queue: {reason}. It waits in Redis; \
+                                        trying again until it is accepted"
+                        );
+                    }
+                    refusal = Some((since, reason));
+                }
+            }
+            clock::sleep(backoff.next()).await;
+        }
+    }
+
+    /// Says, once, which claims other stores have left behind on this queue.
+    async fn look_for_stranded(&mut self, claims: &mut Claims) -> Result<(), Stop> {
+        let Some((_, second)) = self.look.filter(|(due, _)| *due <= clock::instant()) else { return Ok(()) };
+        let (found, undecided) = match claims.stranded().await {
+            Ok(found) => found,
+            Err(error) if error.is_io_error() => return Err(Stop::Redis(Step::Claim, error)),
+            Err(error) => {
+                tracing::debug!("cannot look for claims of other stores on the command queue: {error}");
+                (Vec::new(), false)
+            }
+        };
+        let known = self.status.get().stranded;
+        for claim in found.iter().filter(|claim| !known.iter().any(|known| known.key == claim.key)) {
+            tracing::warn!(
+                "another store has claimed {} entries of the command queue and left them behind, in `{}`. If its host \
+                 comes back, it goes on with them. If not, this returns them to the queue; those that it did accept are \
+                 then accepted twice: {}",
+                claim.entries,
+                claim.key,
+                return_command(&self.config, &claim.key),
+            );
+        }
+        self.status.update(|status| status.stranded = found);
+        self.look = (undecided && !second).then(|| (clock::instant() + SECOND_LOOK, true));
+        Ok(())
+    }
+
+    fn went_well(&mut self, step: Step) {
+        if self.troubles.went_well(step) {
+            self.backoff.reset();
+        }
+    }
+}
+
+impl fmt::Debug for CommandQueue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CommandQueue")
+            .field("config", &self.config)
+            .field("status", &self.status.get())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,3 @@
+//! Doors: the ways for events to come in.
+
+pub mod command_queue;
