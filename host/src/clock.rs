@@ -20,3 +20,29 @@ pub fn instant() -> Instant {
 pub async fn sleep(span: Duration) {
     tokio::time::sleep(span).await;
 }
+
+/// The engine's view of this clock.
+#[derive(Debug)]
+pub struct SystemClock {
+    began: Instant,
+}
+
+impl Default for SystemClock {
+    fn default() -> Self {
+        Self { began: Instant::now() }
+    }
+}
+
+impl ays_engine::Clock for SystemClock {
+    fn now(&self) -> Timestamp {
+        now()
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.began.elapsed()
+    }
+
+    fn sleep(&self, span: Duration) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>> {
+        Box::pin(tokio::time::sleep(span))
+    }
+}

@@ -1,1 +1,24 @@
-//! ays-host
+//! The host: everything that has a clock, a socket or a file.
+//!
+//! | part | module |
+//! |---|---|
+//! | the actors that were loaded | [`actors`] |
+//! | jobs: taken from the store, executed, committed | [`dispatcher`] |
+//! | recurring actions and retries that fall due | [`scheduler`] |
+//! | ways for events to come in | [`door`], [`api`] |
+//! | what people see: HTTP API, command line, log | [`api`], [`cli`], [`log`] |
+//! | all of it together, from start to drain | [`serve`] |
+
+pub mod actors;
+pub mod api;
+pub mod apply;
+pub mod cli;
+pub mod clock;
+pub mod dispatcher;
+pub mod door;
+pub mod hub;
+pub mod log;
+pub mod runs;
+pub mod scheduler;
+pub mod serve;
+pub mod store;

@@ -1,1 +1,11 @@
-//! ays-tests
+//! What end-to-end tests stand on: the real binary in a temporary folder, actors compiled by its own `build`, a real
+//! `redis-server`.
+//!
+//! Everything here panics with a message when it fails, as tests do.
+
+pub mod actors;
+pub mod host;
+pub mod redis;
+
+pub use actors::actors;
+pub use host::{Host, Line};

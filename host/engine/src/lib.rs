@@ -1,1 +1,31 @@
-//! engine
+//! wasmtime, wrapped: what ays-host needs of it, and nothing else.
+//!
+//! Three nouns: an [`Engine`] loads components and keeps what they share; an [`Actor`] is one loaded component with
+//! its manifest; an [`Instance`] is a running copy of it that executes one [`Invocation`] at a time and returns a
+//! [`Turn`](ays_core::turn::Turn).
+//!
+//! A turn is data: what a guest does through the host's functions is appended to the turn and nothing else happens,
+//! whatever becomes of it. Each interface of `wit/actor.wit` has one file in `capability`.
+//!
+//! Limits hold from the first instruction: linear memory by a limiter, CPU and wall time by epochs and a timer (see
+//! [`Limits`](ays_core::manifest::Limits)), log, data and events where they pass through the host. A breach ends the job
+//! with its [`FailureKind`](ays_core::job::FailureKind).
+
+mod actor;
+mod bindings;
+mod breach;
+mod cache;
+mod capability;
+mod clock;
+mod engine;
+mod instance;
+mod limiter;
+mod log_buffer;
+mod meter;
+mod state;
+
+pub use actor::{Actor, Compiled};
+pub use cache::CodeCache;
+pub use clock::Clock;
+pub use engine::{Engine, EPOCH, LoadError, Options, Pooling};
+pub use instance::{Instance, Invocation};

@@ -1,0 +1,69 @@
+//! `interface events`.
+
+use ays_core::{
+    EventName,
+    event::{Channel, NewEvent},
+    filter::EventFilter,
+    job::FailureKind,
+    turn::Effect,
+};
+
+use super::json;
+use crate::{
+    bindings::ays::actor::{events::{Filter, Host}, types::Error},
+    breach::Breach,
+    state::{Call, State},
+};
+
+impl Host for State {
+    fn emit(&mut self, event: String, args: String) -> wasmtime::Result<Result<(), Error>> {
+        let call = self.call()?;
+        call.events += 1;
+        if call.events > call.limits.events {
+            let message = format!("emitted more than {} events (limit `events`)", call.limits.events);
+            return Err(Breach::new(FailureKind::Limit, message));
+        }
+        Ok(emit(call, &event, &args))
+    }
+
+    fn set_filter(&mut self, filter: Filter, secret: Option<String>) -> wasmtime::Result<Result<(), Error>> {
+        let call = self.call()?;
+        Ok(read(call, filter).map(|filter| {
+            call.effects.push(Effect::SetFilter(EventFilter { secret, ..filter }));
+        }))
+    }
+
+    fn remove_filter(&mut self, filter: Filter) -> wasmtime::Result<Result<(), Error>> {
+        let call = self.call()?;
+        Ok(read(call, filter).map(|filter| call.effects.push(Effect::RemoveFilter(filter))))
+    }
+}
+
+fn emit(call: &mut Call, event: &str, args: &str) -> Result<(), Error> {
+    let name = event_name(event)?;
+    let args = json(call, "event's args", args)?;
+    let event = NewEvent { channel: Channel("service".into()), depth: call.depth, ..NewEvent::new(name, args) };
+    call.effects.push(Effect::Emit(event));
+    Ok(())
+}
+
+fn event_name(name: &str) -> Result<EventName, Error> {
+    name.parse().map_err(|e: ays_core::name::InvalidName| Error::Invalid(e.to_string()))
+}
+
+fn read(call: &Call, filter: Filter) -> Result<EventFilter, Error> {
+    if call.manifest.action(&filter.action).is_none() {
+        return Err(Error::Invalid(format!(
+            "event filter on `{}`: {} has no action `{}`; it has {}",
+            filter.event,
+            call.manifest.name,
+            filter.action,
+            call.manifest.action_names()
+        )));
+    }
+    Ok(EventFilter {
+        channel: Channel(filter.channel),
+        tags: filter.tags.into_iter().collect(),
+        ..EventFilter::new(event_name(&filter.event)?, filter.action)
+    })
+}

@@ -1,0 +1,170 @@
+//! A running copy of a component.
+
+use std::{pin::pin, sync::Arc};
+
+use ays_core::{
+    JsonText, ServiceKey,
+    job::{Failure, FailureKind, Job, Usage},
+    manifest::{Limits, Manifest},
+    service::Links,
+    turn::Turn,
+};
+use wasmtime::Store;
+
+use crate::{
+    Clock,
+    bindings::{Actor as Bindings, ActorPre, ays::actor::types},
+    breach,
+    engine::HOSTCALL_BYTES,
+    meter::Metered,
+    state::{Call, State},
+};
+
+/// What an instance is to execute: a job, and a snapshot of its service.
+#[derive(Clone, Debug)]
+pub struct Invocation<'a> {
+    /// The actor's manifest.
+    pub manifest: &'a Arc<Manifest>,
+    /// The job; its `attempt` is that of this attempt.
+    pub job: &'a Job,
+    /// The service.
+    pub service: &'a ServiceKey,
+    /// Its data.
+    pub data: JsonText,
+    /// The services it is linked to.
+    pub links: &'a Arc<Links>,
+    /// Their data.
+    pub linked: &'a Arc<[(ServiceKey, JsonText)]>,
+    /// What the job may use.
+    pub limits: Limits,
+}
+
+/// A running copy of a component. It belongs to one service at most, and executes one job at a time.
+pub struct Instance {
+    store: Store<State>,
+    bindings: Bindings,
+    /// Whether the guest is where a call left it in good order; after a trap it is not.
+    sound: bool,
+    jobs: u64,
+}
+
+impl Instance {
+    pub(crate) async fn new(
+        pre: &ActorPre<State>,
+        clock: &Arc<dyn Clock>,
+        limits: &Limits,
+    ) -> Result<Self, Failure> {
+        let mut store = Store::new(pre.engine(), State::new(clock, limits.memory_bytes));
+        store.limiter(|state| &mut state.limiter);
+        store.set_hostcall_fuel(HOSTCALL_BYTES);
+        store.epoch_deadline_callback(|store| store.data().meter.epoch());
+        store.set_epoch_deadline(1);
+        store.data().log.begin(limits.log_bytes);
+        let meter = store.data().meter.clone();
+        meter.begin(limits);
+        let bindings = {
+            let future = pin!(pre.instantiate_async(&mut store));
+            Metered { future, meter: &meter, timer: None }.await.map_err(|e| breach::failure(&e))?
+        };
+        Ok(Self { store, bindings, sound: true, jobs: 0 })
+    }
+
+    /// Whether it can execute another job. After a trap or a breach of a limit it cannot.
+    pub fn is_sound(&self) -> bool {
+        self.sound
+    }
+
+    /// How many jobs it has executed.
+    pub fn jobs(&self) -> u64 {
+        self.jobs
+    }
+
+    pub(crate) async fn describe(&mut self, limits: &Limits) -> Result<String, Failure> {
+        let meter = self.store.data().meter.clone();
+        meter.begin(limits);
+        self.store.set_epoch_deadline(1);
+        let future = pin!(self.bindings.call_describe(&mut self.store));
+        Metered { future, meter: &meter, timer: None }.await.map_err(|e| breach::failure(&e))
+    }
+
+    /// Executes a job, and returns everything it did. Nothing of it has happened yet.
+    ///
+    /// Dropping the future ends the guest where it is; the instance is not sound then.
+    pub async fn run(&mut self, invocation: Invocation<'_>) -> Turn {
+        let Invocation { manifest, job, service, data, links, linked, limits } = invocation;
+        if !self.sound {
+            let failure = Failure::new(FailureKind::Host, "the instance was used after it had been stopped");
+            return turn(Err(failure), None, Vec::new(), Usage::default());
+        }
+        let call = Call {
+            manifest: manifest.clone(),
+            service: service.clone(),
+            data,
+            changed: false,
+            links: links.clone(),
+            linked: linked.clone(),
+            limits,
+            depth: job.cause.depth(),
+            effects: Vec::new(),
+            events: 0,
+            host_calls: 0,
+        };
+        let given = types::Job {
+            id: job.id.to_string(),
+            args: job.args.as_str().to_owned(),
+            attempt: job.attempt,
+            cause: serde_json::to_string(&job.cause).unwrap_or_else(|_| "{}".into()),
+            created_at: u64::try_from(job.created_at.millis()).unwrap_or(0),
+        };
+        self.store.data_mut().begin(call);
+        let meter = self.store.data().meter.clone();
+        meter.begin(&limits);
+        self.store.set_epoch_deadline(1);
+        self.sound = false;
+        self.jobs += 1;
+        let returned = {
+            let future = pin!(self.bindings.call_run(&mut self.store, &job.action, &given));
+            Metered { future, meter: &meter, timer: None }.await
+        };
+        let state = self.store.data_mut();
+        let call = state.end();
+        let logs = state.log.take();
+        let usage = Usage {
+            cpu_us: u64::try_from(meter.used().as_micros()).unwrap_or(u64::MAX),
+            peak_memory_bytes: state.limiter.memory(),
+            host_calls: call.as_ref().map_or(0, |call| call.host_calls),
+        };
+        self.sound = returned.is_ok();
+        let outcome = match returned {
+            Ok(Ok(result)) => read_result(&result, &limits),
+            Ok(Err(types::Failure { message, retry })) => {
+                Err(Failure { retry, ..Failure::new(FailureKind::App, message) })
+            }
+            Err(error) => Err(breach::failure(&error)),
+        };
+        turn(outcome, call, logs, usage)
+    }
+}
+
+fn read_result(text: &str, limits: &Limits) -> Result<JsonText, Failure> {
+    if text.len() as u64 > limits.data_bytes {
+        let message =
+            format!("returned {} bytes of JSON; the limit `data_bytes` is {}", text.len(), limits.data_bytes);
+        return Err(Failure::new(FailureKind::Limit, message));
+    }
+    JsonText::parse(text)
+        .map_err(|e| Failure::new(FailureKind::App, format!("the action's result is not JSON: {e}")))
+}
+
+fn turn(
+    outcome: Result<JsonText, Failure>,
+    call: Option<Call>,
+    logs: Vec<ays_core::job::LogLine>,
+    usage: Usage,
+) -> Turn {
+    let (data, effects) = match call.filter(|_| outcome.is_ok()) {
+        Some(call) => (call.changed.then_some(call.data), call.effects),
+        None => (None, Vec::new()),
+    };
+    Turn { outcome, data, effects, logs, usage }
+}

@@ -1,0 +1,173 @@
+//! Where a guest's log lines go: those it logs, and those it writes to standard output and error.
+
+use std::{
+    io,
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll},
+};
+
+use ays_core::job::{FailureKind, Level, LogLine};
+use tokio::io::AsyncWrite;
+use wasmtime_wasi::{
+    cli::{IsTerminal, StdoutStream},
+    p2::{OutputStream, Pollable, StreamError, StreamResult},
+};
+
+use crate::{Clock, breach::Breach};
+
+/// The log of the present job; shared by the instance's state and its output streams.
+#[derive(Clone)]
+pub(crate) struct LogBuffer(Arc<Mutex<Lines>>);
+
+struct Lines {
+    clock: Arc<dyn Clock>,
+    lines: Vec<LogLine>,
+    /// Lines that have begun and not ended, of standard output and error.
+    open: [(Level, Vec<u8>); 2],
+    bytes: u64,
+    limit: u64,
+}
+
+impl LogBuffer {
+    pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
+        let open = [(Level::Info, Vec::new()), (Level::Warn, Vec::new())];
+        Self(Arc::new(Mutex::new(Lines { clock, lines: Vec::new(), open, bytes: 0, limit: 0 })))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Lines> {
+        // A guest's log holds no invariant that a panic could have broken.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Empties it for the next job, which may log so many bytes.
+    pub(crate) fn begin(&self, limit: u64) {
+        let mut lines = self.lock();
+        lines.lines.clear();
+        lines.open.iter_mut().for_each(|(_, open)| open.clear());
+        lines.bytes = 0;
+        lines.limit = limit;
+    }
+
+    /// Ends open lines and takes all.
+    pub(crate) fn take(&self) -> Vec<LogLine> {
+        let mut lines = self.lock();
+        for level in [Level::Info, Level::Warn] {
+            lines.end_line(level);
+        }
+        std::mem::take(&mut lines.lines)
+    }
+
+    /// Appends a line.
+    pub(crate) fn line(&self, level: Level, message: String) -> wasmtime::Result<()> {
+        let mut lines = self.lock();
+        lines.count(message.len())?;
+        lines.push(level, message);
+        Ok(())
+    }
+
+    /// The stream whose lines get this level: `Info` for standard output, `Warn` for standard error.
+    pub(crate) fn stream(&self, level: Level) -> LogStream {
+        LogStream { buffer: self.clone(), level }
+    }
+}
+
+impl Lines {
+    fn count(&mut self, bytes: usize) -> wasmtime::Result<()> {
+        // One more for its end, so that empty lines count, too.
+        self.bytes = self.bytes.saturating_add(bytes as u64 + 1);
+        if self.bytes > self.limit {
+            let message = format!("logged more than {} bytes (limit `log_bytes`)", self.limit);
+            return Err(Breach::new(FailureKind::Limit, message));
+        }
+        Ok(())
+    }
+
+    fn push(&mut self, level: Level, message: String) {
+        let time = self.clock.now();
+        self.lines.push(LogLine { time, level, message });
+    }
+
+    fn write(&mut self, level: Level, bytes: &[u8]) -> wasmtime::Result<()> {
+        self.count(bytes.len())?;
+        for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
+            if let Some((_, open)) = self.open.iter_mut().find(|(of, _)| *of == level) {
+                open.extend_from_slice(piece.strip_suffix(b"\n").unwrap_or(piece));
+            }
+            if piece.ends_with(b"\n") {
+                self.push_open(level);
+            }
+        }
+        Ok(())
+    }
+
+    fn push_open(&mut self, level: Level) {
+        let Some((_, open)) = self.open.iter_mut().find(|(of, _)| *of == level) else { return };
+        let line = std::mem::take(open);
+        let line = line.strip_suffix(b"\r").unwrap_or(&line);
+        let message = String::from_utf8_lossy(line).into_owned();
+        self.push(level, message);
+    }
+
+    fn end_line(&mut self, level: Level) {
+        if self.open.iter().any(|(of, open)| *of == level && !open.is_empty()) {
+            self.push_open(level);
+        }
+    }
+}
+
+/// Standard output or error of a guest.
+pub(crate) struct LogStream {
+    buffer: LogBuffer,
+    level: Level,
+}
+
+impl IsTerminal for LogStream {
+    fn is_terminal(&self) -> bool {
+        false
+    }
+}
+
+impl StdoutStream for LogStream {
+    fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
+        Box::new(self.buffer.stream(self.level))
+    }
+
+    fn p2_stream(&self) -> Box<dyn OutputStream> {
+        Box::new(self.buffer.stream(self.level))
+    }
+}
+
+impl OutputStream for LogStream {
+    fn write(&mut self, bytes: bytes::Bytes) -> StreamResult<()> {
+        self.buffer.lock().write(self.level, &bytes).map_err(StreamError::Trap)
+    }
+
+    fn flush(&mut self) -> StreamResult<()> {
+        Ok(())
+    }
+
+    fn check_write(&mut self) -> StreamResult<usize> {
+        Ok(64 << 10)
+    }
+}
+
+#[wasmtime_wasi::async_trait]
+impl Pollable for LogStream {
+    async fn ready(&mut self) {}
+}
+
+impl AsyncWrite for LogStream {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let written = self.buffer.lock().write(self.level, bytes);
+        Poll::Ready(written.map(|()| bytes.len()).map_err(|breach| io::Error::other(breach.to_string())))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}

@@ -1,0 +1,106 @@
+//! What the host keeps for one instance, and for the job it executes.
+
+use std::sync::Arc;
+
+use ays_core::{
+    JsonText, ServiceKey,
+    job::{FailureKind, Level},
+    manifest::{Limits, Manifest},
+    service::Links,
+    turn::Effect,
+};
+use wasmtime::component::ResourceTable;
+use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+
+use crate::{
+    Clock,
+    breach::Breach,
+    limiter::Limiter,
+    log_buffer::LogBuffer,
+    meter::Meter,
+};
+
+/// The data of an instance's store.
+pub(crate) struct State {
+    pub(crate) limiter: Limiter,
+    pub(crate) meter: Arc<Meter>,
+    pub(crate) log: LogBuffer,
+    /// The job that is being executed; none while the guest describes itself.
+    call: Option<Call>,
+    wasi: WasiCtx,
+    table: ResourceTable,
+}
+
+/// The job that is being executed: a snapshot to read from, and the turn as far as it has come.
+pub(crate) struct Call {
+    pub(crate) manifest: Arc<Manifest>,
+    pub(crate) service: ServiceKey,
+    pub(crate) data: JsonText,
+    pub(crate) changed: bool,
+    pub(crate) links: Arc<Links>,
+    pub(crate) linked: Arc<[(ServiceKey, JsonText)]>,
+    pub(crate) limits: Limits,
+    pub(crate) depth: u32,
+    pub(crate) effects: Vec<Effect>,
+    pub(crate) events: u64,
+    pub(crate) host_calls: u64,
+}
+
+/// Resources (streams, pollables, …) that a guest may hold at a time.
+const RESOURCES: usize = 10_000;
+/// Random bytes of one call.
+const RANDOM_BYTES: u64 = 1 << 20;
+
+impl State {
+    pub(crate) fn new(clock: &Arc<dyn Clock>, memory_limit: u64) -> Self {
+        let log = LogBuffer::new(clock.clone());
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(RESOURCES);
+        let wasi = WasiCtx::builder()
+            .stdout(log.stream(Level::Info))
+            .stderr(log.stream(Level::Warn))
+            .allow_tcp(false)
+            .allow_udp(false)
+            .allow_ip_name_lookup(false)
+            .max_random_size(RANDOM_BYTES)
+            .build();
+        Self {
+            limiter: Limiter::new(memory_limit),
+            meter: Arc::new(Meter::new(clock.clone())),
+            log,
+            call: None,
+            wasi,
+            table,
+        }
+    }
+
+    pub(crate) fn begin(&mut self, call: Call) {
+        self.limiter.set_limit(call.limits.memory_bytes);
+        self.log.begin(call.limits.log_bytes);
+        self.call = Some(call);
+    }
+
+    pub(crate) fn end(&mut self) -> Option<Call> {
+        self.call.take()
+    }
+
+    /// The present job, for a host function.
+    pub(crate) fn call(&mut self) -> wasmtime::Result<&mut Call> {
+        match &mut self.call {
+            Some(call) => {
+                call.host_calls += 1;
+                Ok(call)
+            }
+            None => Err(Breach::new(
+                FailureKind::Denied,
+                "the actor called the host while no job was being executed; `describe` has no capability",
+            )),
+        }
+    }
+}
+
+impl WasiView for State {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+    }
+}

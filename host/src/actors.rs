@@ -1,0 +1,123 @@
+//! The actors that the host has loaded.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use anyhow::Context as _;
+use ays_core::manifest::Manifest;
+use ays_engine::{Actor, Compiled, Engine};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use tracing::{error, info};
+
+use crate::clock;
+
+/// The actors of one folder, by name.
+#[derive(Debug, Default)]
+pub struct Actors {
+    by_name: BTreeMap<String, Loaded>,
+}
+
+/// One actor and where it came from.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// The component.
+    pub actor: Arc<Actor>,
+    /// Its file.
+    pub file: PathBuf,
+    /// The names of its actions.
+    pub actions: Arc<BTreeSet<String>>,
+}
+
+/// A file that was not loaded, and why.
+#[derive(Clone, Debug)]
+pub struct Refused {
+    /// The file.
+    pub file: PathBuf,
+    /// Why.
+    pub why: String,
+}
+
+impl Actors {
+    /// Loads every `*.wasm` file of a folder, in order of name. A file that is no actor is told of and left out; the
+    /// others are loaded all the same.
+    ///
+    /// # Errors
+    /// If the folder cannot be read.
+    pub async fn load(engine: &Engine, folder: &Path) -> anyhow::Result<(Self, Vec<Refused>)> {
+        let files = components(folder)?;
+        let bar = progress(files.len());
+        let mut actors = Self::default();
+        let mut refused = Vec::new();
+        for file in files {
+            bar.set_message(file.file_name().unwrap_or_default().to_string_lossy().into_owned());
+            if let Err(why) = actors.add(engine, &file).await {
+                bar.suspend(|| error!("{}: {why:#}", file.display()));
+                refused.push(Refused { file, why: format!("{why:#}") });
+            }
+            bar.inc(1);
+        }
+        bar.finish_and_clear();
+        Ok((actors, refused))
+    }
+
+    async fn add(&mut self, engine: &Engine, file: &Path) -> anyhow::Result<()> {
+        let began = clock::instant();
+        let wasm = fs::read(file).context("cannot read it")?;
+        let actor = engine.load(&wasm).await?;
+        let name = actor.manifest().name.as_str().to_owned();
+        if let Some(other) = self.by_name.get(&name) {
+            anyhow::bail!("the actor `{name}` was loaded from {} already; remove one", other.file.display());
+        }
+        let how = match actor.compiled() {
+            Compiled::Now => format!("compiled in {} ms", began.elapsed().as_millis()),
+            Compiled::Cached => "compiled before".into(),
+        };
+        info!(actor = name, "loaded actor {name} ({} KiB, {how})", actor.size() / 1024);
+        let actions = actor.manifest().actions.iter().map(|action| action.name.clone()).collect();
+        self.by_name.insert(name, Loaded { actor, file: file.into(), actions: Arc::new(actions) });
+        Ok(())
+    }
+
+    /// The actor of this name.
+    pub fn get(&self, name: &str) -> Option<&Loaded> {
+        self.by_name.get(name)
+    }
+
+    /// All of them, by name.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Loaded)> {
+        self.by_name.iter().map(|(name, loaded)| (name.as_str(), loaded))
+    }
+
+    /// Their manifests, by name: what blueprints are planned with.
+    pub fn manifests(&self) -> BTreeMap<String, Manifest> {
+        self.iter().map(|(name, loaded)| (name.to_owned(), Manifest::clone(loaded.actor.manifest()))).collect()
+    }
+}
+
+fn components(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let entries = fs::read_dir(folder).with_context(|| {
+        format!("cannot read the actors' folder {}; `ays-host build` makes one, `--actors` names another", folder.display())
+    })?;
+    let mut files = Vec::new();
+    for entry in entries {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "wasm") {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// A bar on a terminal, nothing elsewhere.
+fn progress(files: usize) -> ProgressBar {
+    let bar = ProgressBar::with_draw_target(Some(files as u64), ProgressDrawTarget::stderr());
+    if let Ok(style) = ProgressStyle::with_template("loading actors [{bar:30}] {pos}/{len} {msg}") {
+        bar.set_style(style.progress_chars("=> "));
+    }
+    bar
+}

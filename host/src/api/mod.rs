@@ -1,0 +1,94 @@
+//! The HTTP API, version 1: what the command line and everybody else talk to.
+
+mod blueprints;
+mod error;
+mod events;
+mod lists;
+mod runs;
+mod stream;
+mod view;
+
+use std::sync::Arc;
+
+use axum::{
+    Json, Router,
+    extract::{DefaultBodyLimit, State},
+    http::StatusCode,
+    routing::{get, post},
+};
+use ays_store::Store;
+use serde_json::json;
+use tokio::sync::watch;
+
+pub use self::{error::ApiError, view::JobView};
+use crate::{actors::Actors, door::command_queue, hub::Hub};
+
+/// The greatest body of a request, in bytes.
+const BODY: usize = 4 << 20;
+
+/// What the API's handlers work with.
+#[derive(Clone)]
+pub struct Context {
+    /// The store.
+    pub store: Arc<dyn Store>,
+    /// The actors that were loaded.
+    pub actors: Arc<Actors>,
+    /// What happens.
+    pub hub: Hub,
+    /// The namespace that this host serves.
+    pub namespace: Arc<str>,
+    /// Whether the host has come up.
+    pub ready: watch::Receiver<bool>,
+    /// How the command queue is doing, if there is one.
+    pub queue: Option<command_queue::StatusReader>,
+}
+
+/// The API's routes.
+pub fn router(context: Context) -> Router {
+    Router::new()
+        .route("/api/v1/events", post(events::accept).get(lists::events))
+        .route("/api/v1/actors", get(lists::actors))
+        .route("/api/v1/actors/{name}", get(lists::actor))
+        .route("/api/v1/services", get(lists::services))
+        .route("/api/v1/services/{key}", get(lists::service))
+        .route("/api/v1/filters", get(lists::filters))
+        .route("/api/v1/filters/{id}", get(lists::filter))
+        .route("/api/v1/schedules", get(lists::schedules))
+        .route("/api/v1/schedules/{id}", get(lists::schedule))
+        .route("/api/v1/jobs", get(lists::jobs))
+        .route("/api/v1/jobs/{id}", get(lists::job))
+        .route("/api/v1/jobs/{id}/cancel", post(lists::cancel))
+        .route("/api/v1/dead", get(lists::dead))
+        .route("/api/v1/dead/{id}", get(lists::dead_letter))
+        .route("/api/v1/dead/{id}/retry", post(lists::retry_dead))
+        .route("/api/v1/dead/{id}/discard", post(lists::discard_dead))
+        .route("/api/v1/blueprints", post(blueprints::apply))
+        .route("/api/v1/run", post(runs::start))
+        .route("/api/v1/runs/{id}", get(runs::show))
+        .route("/api/v1/stream", get(stream::stream))
+        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/readyz", get(ready))
+        .fallback(|| async { ApiError::not_found("there is nothing here; the API begins at /api/v1/") })
+        .layer(DefaultBodyLimit::max(BODY))
+        .with_state(context)
+}
+
+/// 200 once blueprints are applied and doors are open, and while the store and the command queue can be reached; 503
+/// with what is missing otherwise.
+async fn ready(State(context): State<Context>) -> (StatusCode, Json<serde_json::Value>) {
+    let started = *context.ready.borrow();
+    let store = context.store.status().await;
+    let queue = context.queue.as_ref().map(command_queue::StatusReader::get);
+    let connected = queue.as_ref().is_none_or(|queue| queue.connected);
+    let ready = started && store.is_ok() && connected;
+    let code = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let body = json!({
+        "ready": ready,
+        "namespace": &*context.namespace,
+        "started": started,
+        "store": store.as_ref().ok(),
+        "store_error": store.as_ref().err().map(ToString::to_string),
+        "command_queue": queue,
+    });
+    (code, Json(body))
+}

@@ -1,0 +1,151 @@
+//! Blueprints: read from files, planned against the store, applied.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::Context as _;
+use ays_core::{
+    ServiceKey,
+    blueprint::{self, Plan},
+    job::JobState,
+    problem::Problem,
+    service::Service,
+};
+use ays_store::{Applied, Paging, ServiceQuery, Store};
+
+use crate::{actors::Actors, clock};
+
+/// A blueprint's text and the name it goes by.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Source {
+    /// The name in messages: the path as it was given.
+    pub name: String,
+    /// YAML.
+    pub text: String,
+}
+
+impl Source {
+    /// Reads blueprint files in the order in which they are named; for a folder, its `*.yaml` and `*.yml` files in order
+    /// of name. Files whose name begins with `_` are disabled.
+    ///
+    /// # Errors
+    /// If one cannot be read, or is not UTF-8.
+    pub fn read_all(paths: &[PathBuf]) -> anyhow::Result<Vec<Self>> {
+        let mut files = Vec::new();
+        for path in paths {
+            if path.is_dir() {
+                files.extend(folder(path)?);
+            } else {
+                files.push(path.clone());
+            }
+        }
+        let enabled = files.iter().filter(|file| !is_disabled(file));
+        enabled.map(|file| Self::read(file)).collect()
+    }
+
+    /// Reads one file.
+    ///
+    /// # Errors
+    /// If it cannot be read, or is not UTF-8.
+    pub fn read(file: &Path) -> anyhow::Result<Self> {
+        let text = fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+        Ok(Self { name: file.display().to_string(), text })
+    }
+}
+
+fn is_disabled(file: &Path) -> bool {
+    file.file_name().is_some_and(|name| name.to_string_lossy().starts_with('_'))
+}
+
+fn folder(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(path).with_context(|| format!("cannot read {}", path.display()))? {
+        let file = entry?.path();
+        if file.extension().is_some_and(|extension| extension == "yaml" || extension == "yml") {
+            files.push(file);
+        }
+    }
+    anyhow::ensure!(!files.is_empty(), "there is no blueprint (*.yaml) in {}", path.display());
+    files.sort();
+    Ok(files)
+}
+
+/// All services there are.
+///
+/// # Errors
+/// If the store fails.
+pub async fn all_services(store: &dyn Store) -> ays_store::Result<BTreeMap<ServiceKey, Service>> {
+    let mut services = BTreeMap::new();
+    let mut cursor = None;
+    loop {
+        let page = store.services(ServiceQuery::default(), Paging { limit: 1000, cursor }).await?;
+        services.extend(page.items.into_iter().map(|service| (service.key.clone(), service)));
+        cursor = page.next;
+        if cursor.is_none() {
+            return Ok(services);
+        }
+    }
+}
+
+/// Plans what blueprints change: either a plan, or all of their faults.
+///
+/// # Errors
+/// If the store fails.
+pub async fn plan(
+    sources: &[Source],
+    store: &dyn Store,
+    actors: &Actors,
+) -> ays_store::Result<Result<Plan, Vec<Problem>>> {
+    let services = all_services(store).await?;
+    Ok(plan_with(sources, &services, actors))
+}
+
+/// The same, against these services.
+///
+/// # Errors
+/// All faults of all sources.
+pub fn plan_with(
+    sources: &[Source],
+    services: &BTreeMap<ServiceKey, Service>,
+    actors: &Actors,
+) -> Result<Plan, Vec<Problem>> {
+    let mut problems = Vec::new();
+    let mut blueprints = Vec::new();
+    for source in sources {
+        match blueprint::read(&source.name, &source.text) {
+            Ok(blueprint) => blueprints.push(blueprint),
+            Err(found) => problems.extend(found),
+        }
+    }
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    blueprint::plan(&blueprints, &actors.manifests(), services)
+}
+
+/// Applies a plan, and waits until the jobs of creations (`input`, `init`) have been tried once: only then have they set
+/// the event filters that the next events are to find.
+///
+/// # Errors
+/// If the store fails.
+pub async fn apply(plan: Plan, store: &dyn Store) -> ays_store::Result<Applied> {
+    let applied = store.apply(plan.changes, clock::now()).await?;
+    for job in &applied.jobs {
+        let mut nap = Duration::from_millis(1);
+        while store.job(*job).await?.is_some_and(|job| matches!(job.state, JobState::New | JobState::Running)) {
+            clock::sleep(nap).await;
+            nap = (nap * 2).min(Duration::from_millis(50));
+        }
+    }
+    Ok(applied)
+}
+
+/// `1 problem`, `2 problems`.
+pub fn count(number: usize, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+}

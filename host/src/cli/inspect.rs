@@ -1,0 +1,81 @@
+//! `ays-host inspect`.
+
+use std::{path::PathBuf, sync::Arc};
+
+use anyhow::Context as _;
+use ays_core::manifest::{Limits, Manifest};
+use ays_engine::{Actor, Engine};
+use serde_json::json;
+
+use super::{print, print_json};
+use crate::clock::SystemClock;
+
+/// What `inspect` takes.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The component
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(args: &Args) -> anyhow::Result<()> {
+    let wasm = std::fs::read(&args.file).with_context(|| format!("cannot read {}", args.file.display()))?;
+    let actor = load(&wasm).with_context(|| args.file.display().to_string())?;
+    let manifest = actor.manifest();
+    if args.json {
+        return print_json(&json!({
+            "name": manifest.name,
+            "digest": &**actor.digest(),
+            "size_bytes": actor.size(),
+            "manifest": &**manifest,
+        }));
+    }
+    print(&describe(&actor, manifest))
+}
+
+/// Loads one component by itself.
+pub(super) fn load(wasm: &[u8]) -> anyhow::Result<Arc<Actor>> {
+    let options = ays_engine::Options { instances: 4, ..ays_engine::Options::default() };
+    let engine = Engine::new(&options, Arc::new(SystemClock::default()), None)
+        .map_err(|e| anyhow::anyhow!("cannot start the WebAssembly engine: {e:#}"))?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    Ok(runtime.block_on(engine.load(wasm))?)
+}
+
+fn describe(actor: &Actor, manifest: &Manifest) -> String {
+    use std::fmt::Write as _;
+    let mut out = String::new();
+    // Writing to a string cannot fail.
+    let _ = writeln!(out, "actor         {}", manifest.name);
+    let _ = writeln!(out, "digest        {}", actor.digest());
+    let _ = writeln!(out, "size          {} KiB", actor.size().div_ceil(1024));
+    let _ = writeln!(out, "interface     {}", manifest.interface);
+    let _ = writeln!(out, "built with    {}", if manifest.sdk.is_empty() { "(not said)" } else { &manifest.sdk });
+    let asks = if manifest.capabilities.is_empty() { "nothing".into() } else { manifest.capabilities.join(", ") };
+    let _ = writeln!(out, "asks for      {asks}");
+    let limits = Limits::default().with(&manifest.limits, &Limits::CEILING);
+    let _ = writeln!(
+        out,
+        "limits        {} MiB memory, {} ms CPU, {} ms wall time, {} KiB log, {} KiB data, {} events",
+        limits.memory_bytes >> 20,
+        limits.cpu_ms,
+        limits.wall_ms,
+        limits.log_bytes >> 10,
+        limits.data_bytes >> 10,
+        limits.events
+    );
+    for action in &manifest.actions {
+        let recurs = action.recurring.as_ref().map(|r| format!(", every {}", r.period)).unwrap_or_default();
+        let _ = writeln!(out, "action        {}{recurs}", action.name);
+    }
+    for filter in &manifest.filters {
+        let _ = writeln!(out, "on event      {} -> {}", filter.event, filter.action);
+    }
+    for field in &manifest.schema.fields {
+        let _ = writeln!(out, "field         {} ({})", field.name, field.kind.name());
+    }
+    out
+}

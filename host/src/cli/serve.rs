@@ -1,0 +1,121 @@
+//! `ays-host serve`.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use anyhow::Context as _;
+use ays_store::RetentionPolicy;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+use crate::{dispatcher, door::command_queue, log, serve, store};
+
+/// What `serve` takes.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Blueprints to apply first: files, or folders of *.yaml
+    #[arg(value_name = "BLUEPRINT", env = "AYS_BLUEPRINTS", value_delimiter = ':')]
+    blueprints: Vec<PathBuf>,
+    /// The folder of components (*.wasm), as `ays-host build` makes it
+    #[arg(long, value_name = "DIR", env = "AYS_ACTORS", default_value = "actors")]
+    actors: PathBuf,
+    /// Where everything is kept: file:PATH, or memory: for tests
+    #[arg(long, value_name = "URL", env = "AYS_STORE", default_value = "file:.ays/state")]
+    store: store::Address,
+    /// Where the HTTP API listens
+    #[arg(long, value_name = "ADDR", env = "AYS_LISTEN", default_value = "127.0.0.1:8642")]
+    listen: SocketAddr,
+    /// The namespace to serve
+    #[arg(long, value_name = "NS", env = "AYS_NAMESPACE", default_value = "default", value_parser = namespace)]
+    namespace: String,
+    /// Read events from a Redis list: redis://HOST:PORT[/DB][#KEY], or a unix socket,
+    /// redis+unix:///PATH[?db=DB][#KEY]. The key is db:queue:command unless it is said
+    #[arg(long, value_name = "URL", env = "AYS_COMMAND_QUEUE")]
+    command_queue: Option<command_queue::Config>,
+    /// Run this action on all services that have it, once the blueprints are applied
+    #[arg(long, value_name = "ACTION", env = "AYS_RUN")]
+    run: Option<String>,
+    /// How log lines look
+    #[arg(long, value_name = "FORMAT", env = "AYS_LOG_FORMAT", default_value = "text")]
+    log_format: log::Format,
+    /// Which log lines: error, warn, info, debug; or by part, as warn,guest=info
+    #[arg(long, value_name = "FILTER", env = "AYS_LOG_LEVEL", default_value = "info")]
+    log_level: String,
+    /// How long running jobs may take, in seconds, when the host is to stop; then they are put back
+    #[arg(long, value_name = "SECONDS", env = "AYS_DRAIN_TIMEOUT", default_value_t = 10.0, value_parser = seconds)]
+    drain_timeout: f64,
+    /// How many services may have a job running at the same time
+    #[arg(long, value_name = "N", env = "AYS_PARALLEL", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    parallel: u32,
+    /// The folder for compiled code, readable by its owner alone; `none` compiles at each start
+    #[arg(long, value_name = "DIR", env = "AYS_CODE_CACHE", default_value = ".ays/code")]
+    code_cache: PathBuf,
+    /// How long finished jobs are kept, in days
+    #[arg(long, value_name = "DAYS", env = "AYS_KEEP_DAYS", default_value_t = 30)]
+    keep_days: u32,
+    /// How many finished jobs are kept
+    #[arg(long, value_name = "N", env = "AYS_KEEP_JOBS", default_value_t = 10_000_000)]
+    keep_jobs: u64,
+}
+
+fn namespace(text: &str) -> Result<String, String> {
+    let fits = !text.is_empty() && text.len() <= 64 && text.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
+    if fits { Ok(text.into()) } else { Err("a namespace is 1 to 64 letters, digits, `-`, `_` and `.`".into()) }
+}
+
+fn seconds(text: &str) -> Result<f64, String> {
+    let seconds: f64 = text.parse().map_err(|_| "a number of seconds is needed".to_owned())?;
+    if (0.0..=86_400.0).contains(&seconds) { Ok(seconds) } else { Err("0 to 86400 seconds are possible".into()) }
+}
+
+pub(super) fn run(args: Args) -> anyhow::Result<()> {
+    log::begin(args.log_format, &args.log_level)?;
+    let parallel = args.parallel as usize;
+    let dispatcher = dispatcher::Settings { parallel, residents: parallel * 2, ..dispatcher::Settings::default() };
+    let engine = ays_engine::Options {
+        // Busy ones, idle ones, and a few on their way out.
+        instances: args.parallel * 3 + 64,
+        ..ays_engine::Options::default()
+    };
+    let settings = serve::Settings {
+        blueprints: args.blueprints,
+        run: args.run,
+        actors: args.actors,
+        store: args.store,
+        listen: args.listen,
+        namespace: args.namespace,
+        command_queue: args.command_queue,
+        cache: (args.code_cache.as_os_str() != "none").then_some(args.code_cache),
+        drain: Duration::from_secs_f64(args.drain_timeout),
+        retention: RetentionPolicy { age_s: u64::from(args.keep_days) * 86_400, jobs: args.keep_jobs },
+        dispatcher,
+        engine,
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start")?;
+    runtime.block_on(async {
+        let stop = CancellationToken::new();
+        tokio::spawn(signals(stop.clone()));
+        serve::serve(settings, stop).await
+    })
+}
+
+/// The first SIGTERM or SIGINT drains, a second one ends the process at once: what is durable stays so.
+async fn signals(stop: CancellationToken) {
+    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+        warn!("cannot handle signals; a signal ends the host at once");
+        return;
+    };
+    for code in [None, Some(130)] {
+        tokio::select! {
+            _ = term.recv() => {}
+            _ = int.recv() => {}
+        }
+        match code {
+            None => stop.cancel(),
+            Some(code) => {
+                warn!("a second signal: ending at once");
+                std::process::exit(code);
+            }
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! One attempt of one job.
+
+use std::{
+    hash::{BuildHasher as _, Hasher as _, RandomState},
+    sync::Arc,
+    time::Duration,
+};
+
+use ays_core::{
+    JsonText, ServiceKey,
+    job::{Cause, Failure, FailureKind, Job, JobState, Level},
+    manifest::{ActionSpec, Instancing, Limits, Order},
+    retry::{RetryPolicy, Verdict},
+    service::Links,
+    turn::Turn,
+};
+use ays_engine::{Instance, Invocation};
+use ays_store::Settled;
+use tracing::{debug, error, info, warn};
+
+use super::Dispatcher;
+use crate::{actors::Loaded, clock};
+
+/// Actions that every actor may have, and that succeed without doing anything where it has not.
+const OPTIONAL: [&str; 18] = [
+    "input",
+    "init",
+    "install",
+    "stop",
+    "start",
+    "monitor",
+    "halt",
+    "check_up",
+    "check_down",
+    "check_requirements",
+    "cleanup",
+    "data_export",
+    "data_import",
+    "uninstall",
+    "removedata",
+    "consume",
+    "delete",
+    "processChange",
+];
+
+/// An instance that has executed so many jobs is replaced by a new one.
+const JOBS_PER_INSTANCE: u64 = 10_000;
+
+/// A resident instance, and the version of the actor it is of.
+pub(super) struct Resident {
+    pub(super) instance: Instance,
+    digest: Arc<str>,
+}
+
+impl Dispatcher {
+    /// Executes a job once, and decides what becomes of it.
+    pub(super) async fn attempt(
+        &self,
+        resident: &mut Option<Resident>,
+        mut job: Job,
+        service: &ServiceKey,
+        data: &JsonText,
+        links: &Arc<Links>,
+        linked: &Arc<[(ServiceKey, JsonText)]>,
+    ) -> Settled {
+        job.attempt = job.attempt.saturating_add(1);
+        job.state = JobState::Running;
+        job.retry_at = None;
+        job.started_at = Some(clock::now());
+        let patched = job.patch.as_ref().map(|patch| patch_object(data, patch));
+        let data = patched.as_ref().unwrap_or(data);
+        let loaded = self.actors.get(service.actor());
+        let spec = loaded.and_then(|loaded| loaded.actor.manifest().action(&job.action));
+        let turn = match (loaded, spec) {
+            (None, _) => no_turn(Err(Failure::new(
+                FailureKind::Host,
+                format!("the actor `{}` is not loaded; put its component into the actors' folder", service.actor()),
+            ))),
+            (Some(_), None) if OPTIONAL.contains(&job.action.as_str()) => no_turn(Ok(JsonText::null())),
+            (Some(loaded), None) => no_turn(Err(Failure::new(
+                FailureKind::App,
+                format!(
+                    "{} has no action `{}`; it has {}",
+                    service.actor(),
+                    job.action,
+                    loaded.actor.manifest().action_names()
+                ),
+            )
+            .for_good())),
+            (Some(loaded), Some(spec)) => {
+                job.digest = Some(loaded.actor.digest().clone());
+                let manifest = loaded.actor.manifest();
+                let limits = self
+                    .settings
+                    .limits
+                    .with(&manifest.limits, &self.settings.ceiling)
+                    .with(&spec.limits, &self.settings.ceiling);
+                let invocation =
+                    Invocation { manifest, job: &job, service, data: data.clone(), links, linked, limits };
+                run(resident, loaded, invocation, &limits).await
+            }
+        };
+        self.settle(job, turn, spec, patched)
+    }
+
+    fn settle(&self, mut job: Job, turn: Turn, spec: Option<&ActionSpec>, patched: Option<JsonText>) -> Settled {
+        let now = clock::now();
+        job.finished_at = Some(now);
+        job.usage = Some(turn.usage);
+        tell_log(&job, &turn, spec);
+        job.logs = turn.logs;
+        match turn.outcome {
+            Ok(result) => {
+                job.state = JobState::Ok;
+                job.error = None;
+                job.result = (result.as_str() != "null").then_some(result);
+                debug!(service = %job.service, action = job.action, job = %job.id, "ok");
+                Settled { job, data: turn.data.or(patched), effects: turn.effects }
+            }
+            Err(failure) => {
+                match self.verdict(&job, &failure, spec) {
+                    Verdict::Retry(after) => {
+                        job.state = JobState::Retrying;
+                        job.retry_at = Some(now.after(after));
+                        job.strict = spec.is_some_and(|spec| spec.order == Order::Strict);
+                    }
+                    Verdict::Dead => job.state = JobState::Error,
+                }
+                tell_failure(&job, &failure);
+                job.error = Some(failure);
+                Settled { job, data: None, effects: Vec::new() }
+            }
+        }
+    }
+
+    /// An occurrence is not tried again later than the next one is due: a recurring action that fails for a while
+    /// works again as soon as it can.
+    fn verdict(&self, job: &Job, failure: &Failure, spec: Option<&ActionSpec>) -> Verdict {
+        let default = RetryPolicy::default();
+        let policy = spec.and_then(|spec| spec.retry.as_ref()).unwrap_or(&default);
+        let chance = RandomState::new().build_hasher().finish();
+        let verdict = policy.after(job.attempt, failure, chance);
+        match (&job.cause, verdict) {
+            (Cause::Schedule { due_at, next_at: Some(next) }, Verdict::Retry(after)) => {
+                Verdict::Retry(after.min(next.since(*due_at)).max(Duration::from_millis(100)))
+            }
+            _ => verdict,
+        }
+    }
+}
+
+/// Executes on the resident instance, if it is one of this version, or on a new one.
+async fn run(
+    resident: &mut Option<Resident>,
+    loaded: &Loaded,
+    invocation: Invocation<'_>,
+    limits: &Limits,
+) -> Turn {
+    let digest = loaded.actor.digest();
+    let mut using = match resident.take().filter(|resident| resident.digest == *digest) {
+        Some(resident) => resident,
+        None => match loaded.actor.instantiate(limits).await {
+            Ok(instance) => Resident { instance, digest: digest.clone() },
+            Err(failure) => return no_turn(Err(failure)),
+        },
+    };
+    let turn = using.instance.run(invocation).await;
+    // An instance that has grown large is not kept: what it leaks must not add up to a breach.
+    let keep = using.instance.is_sound()
+        && using.instance.jobs() < JOBS_PER_INSTANCE
+        && turn.usage.peak_memory_bytes <= limits.memory_bytes / 2
+        && loaded.actor.manifest().instance == Instancing::Resident;
+    *resident = keep.then_some(using);
+    turn
+}
+
+fn no_turn(outcome: Result<JsonText, Failure>) -> Turn {
+    Turn { outcome, data: None, effects: Vec::new(), logs: Vec::new(), usage: ays_core::job::Usage::default() }
+}
+
+/// The object with the members of `patch` put in place.
+fn patch_object(object: &JsonText, patch: &JsonText) -> JsonText {
+    use serde_json::Value;
+    match (object.value(), patch.value()) {
+        (Value::Object(mut object), Value::Object(patch)) => {
+            object.extend(patch);
+            object.into()
+        }
+        (_, patch) => JsonText::from(&patch),
+    }
+}
+
+fn tell_log(job: &Job, turn: &Turn, spec: Option<&ActionSpec>) {
+    let quiet = matches!(job.cause, Cause::Schedule { .. })
+        && spec.and_then(|spec| spec.recurring.as_ref()).is_some_and(|recurring| !recurring.log);
+    if quiet {
+        return;
+    }
+    for line in &turn.logs {
+        let (service, action, id, text) = (job.service.as_str(), job.action.as_str(), job.id, &line.message);
+        match line.level {
+            Level::Debug => debug!(target: "guest", service, action, job = %id, "{text}"),
+            Level::Info => info!(target: "guest", service, action, job = %id, "{text}"),
+            Level::Warn => warn!(target: "guest", service, action, job = %id, "{text}"),
+            Level::Error => error!(target: "guest", service, action, job = %id, "{text}"),
+        }
+    }
+}
+
+fn tell_failure(job: &Job, failure: &Failure) {
+    let (service, action, id) = (job.service.as_str(), job.action.as_str(), job.id);
+    let Failure { kind, message, .. } = failure;
+    if let Some(at) = job.retry_at {
+        let after = at.since(job.finished_at.unwrap_or(at)).as_secs_f64();
+        warn!(service, action, job = %id, kind = %kind, "attempt {} failed ({kind}): {message}; tried again in {after:.1} s", job.attempt);
+    } else {
+        error!(service, action, job = %id, kind = %kind, "failed for good after attempt {} ({kind}): {message}; `ays-host dead show {id}` tells more", job.attempt);
+    }
+}

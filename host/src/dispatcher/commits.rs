@@ -1,0 +1,74 @@
+//! Commits of one service's turns: while one batch is being made durable, the next one gathers.
+
+use std::sync::Arc;
+
+use ays_store::{Settled, Store};
+use tokio::task::JoinHandle;
+
+use crate::{
+    clock,
+    hub::{Happening, Hub},
+};
+
+/// Turns that gather at most, before executing waits for the store.
+const BATCH: usize = 256;
+
+/// The turns of one service on their way into the store, in order.
+pub(super) struct Commits {
+    store: Arc<dyn Store>,
+    hub: Hub,
+    batch: Vec<Settled>,
+    under_way: Option<JoinHandle<ays_store::Result<()>>>,
+}
+
+impl Commits {
+    pub(super) fn new(store: Arc<dyn Store>, hub: Hub) -> Self {
+        Self { store, hub, batch: Vec::new(), under_way: None }
+    }
+
+    /// Adds a turn, and begins to commit if nothing is being committed.
+    pub(super) async fn push(&mut self, settled: Settled) -> ays_store::Result<()> {
+        self.batch.push(settled);
+        let busy = self.under_way.as_ref().is_some_and(|commit| !commit.is_finished());
+        if busy && self.batch.len() < BATCH {
+            return Ok(());
+        }
+        self.wait().await?;
+        self.begin();
+        Ok(())
+    }
+
+    /// Commits what is left, and waits until all is durable.
+    pub(super) async fn finish(&mut self) -> ays_store::Result<()> {
+        self.wait().await?;
+        if !self.batch.is_empty() {
+            commit(&self.store, &self.hub, std::mem::take(&mut self.batch)).await?;
+        }
+        Ok(())
+    }
+
+    fn begin(&mut self) {
+        let (store, hub, batch) = (self.store.clone(), self.hub.clone(), std::mem::take(&mut self.batch));
+        self.under_way = Some(tokio::spawn(async move { commit(&store, &hub, batch).await }));
+    }
+
+    async fn wait(&mut self) -> ays_store::Result<()> {
+        match self.under_way.take() {
+            Some(commit) => {
+                commit.await.unwrap_or_else(|died| Err(ays_store::Error::Closed(format!("a commit died: {died}"))))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+async fn commit(store: &Arc<dyn Store>, hub: &Hub, batch: Vec<Settled>) -> ays_store::Result<()> {
+    let watched: Vec<_> = if hub.is_watched() {
+        batch.iter().map(|settled| Arc::new(settled.job.clone())).collect()
+    } else {
+        Vec::new()
+    };
+    store.commit(batch, clock::now()).await?;
+    watched.into_iter().for_each(|job| hub.tell(Happening::Job(job)));
+    Ok(())
+}

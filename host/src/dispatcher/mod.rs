@@ -1,0 +1,222 @@
+//! The dispatcher: takes jobs from the store, has them executed, commits what they did.
+//!
+//! ```text
+//! store.take ──> one task per service, on the guests' threads ──> store.commit
+//!                attempt, attempt, …        (attempt.rs)            (commits.rs)
+//! ```
+//!
+//! A service's jobs are executed one after the other on its resident instance, each on the data that the one before
+//! left; while one batch of their turns is being made durable, the next jobs run.
+
+mod attempt;
+mod commits;
+mod residents;
+
+use std::{num::NonZero, panic::AssertUnwindSafe, sync::Arc, time::Duration};
+
+use ays_core::{Id, job::JobState, manifest::Limits};
+use ays_store::{Store, Work};
+use futures::FutureExt as _;
+use tokio::{runtime, sync::Semaphore};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::{error, warn};
+
+use self::{commits::Commits, residents::Residents};
+use crate::{actors::Actors, clock, hub::Hub};
+
+/// Jobs of one service that are taken at a time.
+const JOBS_AT_A_TIME: usize = 128;
+/// Services that are taken at a time.
+const SERVICES_AT_A_TIME: usize = 64;
+
+/// What limits the dispatcher.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// Services whose jobs are executed at the same time. More than there are cores makes sense: guests that compute
+    /// share the cores, and those that wait need none.
+    pub parallel: usize,
+    /// Instances that are kept warm while their service is idle.
+    pub residents: usize,
+    /// For how long.
+    pub idle: Duration,
+    /// Limits of a job whose actor asks for none.
+    pub limits: Limits,
+    /// The most that an actor can ask for.
+    pub ceiling: Limits,
+}
+
+impl Default for Settings {
+    /// 256 services at a time, 512 instances kept for 30 s.
+    fn default() -> Self {
+        Self {
+            parallel: 256,
+            residents: 512,
+            idle: Duration::from_secs(30),
+            limits: Limits::default(),
+            ceiling: Limits::CEILING,
+        }
+    }
+}
+
+/// Takes jobs from the store, has them executed, commits what they did.
+pub struct Dispatcher {
+    store: Arc<dyn Store>,
+    actors: Arc<Actors>,
+    hub: Hub,
+    settings: Settings,
+    residents: Residents,
+    /// When cancelled, no further job begins.
+    stop: CancellationToken,
+    /// When cancelled, guests are stopped where they are.
+    kill: CancellationToken,
+    /// When cancelled, the store does not keep what it is given: the host must end.
+    broken: CancellationToken,
+}
+
+impl Dispatcher {
+    /// A dispatcher that goes on until `stop` is cancelled, and that cancels `broken` when the store fails.
+    pub fn new(
+        store: Arc<dyn Store>,
+        actors: Arc<Actors>,
+        hub: Hub,
+        settings: Settings,
+        stop: CancellationToken,
+        broken: CancellationToken,
+    ) -> Arc<Self> {
+        let residents = Residents::new(settings.residents, settings.idle);
+        let kill = CancellationToken::new();
+        Arc::new(Self { store, actors, hub, settings, residents, stop, kill, broken })
+    }
+
+    /// Works until it is to stop, then waits up to `drain` for jobs that run. Those that take longer are stopped, leave no
+    /// trace, and are there again when the store is opened next.
+    pub async fn run(self: Arc<Self>, guests: &runtime::Handle, drain: Duration) {
+        let tasks = TaskTracker::new();
+        let places = Arc::new(Semaphore::new(self.settings.parallel.max(1)));
+        loop {
+            let take = async {
+                let first = places.clone().acquire_owned().await.ok()?;
+                let mut free = vec![first];
+                while free.len() < SERVICES_AT_A_TIME
+                    && let Ok(place) = places.clone().try_acquire_owned()
+                {
+                    free.push(place);
+                }
+                Some((self.store.take(free.len(), JOBS_AT_A_TIME, clock::now()).await, free))
+            };
+            let taken = tokio::select! {
+                biased;
+                () = self.stop.cancelled() => break,
+                taken = take => taken,
+            };
+            let Some((taken, free)) = taken else { break };
+            match taken {
+                Ok(works) => {
+                    for (work, place) in works.into_iter().zip(free) {
+                        let this = self.clone();
+                        let task = async move {
+                            this.guarded(work).await;
+                            drop(place);
+                        };
+                        tasks.spawn_on(task, guests);
+                    }
+                }
+                Err(why) => {
+                    if !self.stop.is_cancelled() {
+                        self.store_failed(&why);
+                    }
+                    break;
+                }
+            }
+        }
+        tasks.close();
+        if !tasks.is_empty() {
+            tokio::select! {
+                () = tasks.wait() => {}
+                () = clock::sleep(drain) => {
+                    warn!("{} services still have a job running after {} s: stopping them; their jobs start over", tasks.len(), drain.as_secs_f32());
+                    self.kill.cancel();
+                    tasks.wait().await;
+                }
+            }
+        }
+        self.residents.clear();
+    }
+
+    /// A fault of the host's own in one job's task must not take the service out of action.
+    async fn guarded(&self, work: Work) {
+        let service = work.service.clone();
+        let jobs: Vec<Id> = work.jobs.iter().map(|job| job.id).collect();
+        if AssertUnwindSafe(self.work(work)).catch_unwind().await.is_err() {
+            error!(service = %service, "the host panicked while it executed jobs of {service}; they are put back");
+            self.put_back(&service, &jobs).await;
+        }
+    }
+
+    async fn work(&self, work: Work) {
+        let Work { service, mut data, links, linked, jobs } = work;
+        let linked = linked.into();
+        let mut commits = Commits::new(self.store.clone(), self.hub.clone());
+        let mut instance = self.residents.take(&service);
+        let mut rest = jobs.into_iter();
+        let mut left: Vec<Id> = Vec::new();
+        while let Some(job) = rest.next() {
+            if self.stop.is_cancelled() {
+                left.push(job.id);
+                break;
+            }
+            let id = job.id;
+            let attempt = self.attempt(&mut instance, job, &service, &data, &links, &linked);
+            let settled = tokio::select! {
+                biased;
+                () = self.kill.cancelled() => None,
+                settled = attempt => Some(settled),
+            };
+            let Some(settled) = settled else {
+                instance = None;
+                left.push(id);
+                break;
+            };
+            if settled.job.state == JobState::Ok
+                && let Some(new) = &settled.data
+            {
+                data = new.clone();
+            }
+            let waits = settled.job.state == JobState::Retrying && settled.job.strict;
+            if let Err(why) = commits.push(settled).await {
+                return self.store_failed(&why);
+            }
+            if waits {
+                break;
+            }
+        }
+        if let Err(why) = commits.finish().await {
+            return self.store_failed(&why);
+        }
+        left.extend(rest.map(|job| job.id));
+        if let Some(instance) = instance {
+            self.residents.keep(&service, instance);
+        }
+        if !left.is_empty() {
+            self.put_back(&service, &left).await;
+        }
+    }
+
+    async fn put_back(&self, service: &ays_core::ServiceKey, jobs: &[Id]) {
+        if let Err(why) = self.store.release(service, jobs).await {
+            self.store_failed(&why);
+        }
+    }
+
+    fn store_failed(&self, why: &ays_store::Error) {
+        if !self.broken.is_cancelled() {
+            error!("{why}. What was accepted is durable; this host ends, since it cannot keep what it does from now on");
+            self.broken.cancel();
+        }
+    }
+}
+
+/// How many threads execute guests: one for each core.
+pub fn guest_threads() -> usize {
+    std::thread::available_parallelism().map_or(2, NonZero::get)
+}

@@ -1,0 +1,150 @@
+//! The host's log: lines that a person can follow, or JSON.
+//!
+//! A line of text is time, level, what it is about, message:
+//!
+//! ```text
+//! 12:04:31.502 INFO  actproducer__p1 send_message  Sending message hello prince
+//! ```
+
+use std::{
+    fmt::{self, Write as _},
+    io::IsTerminal as _,
+};
+
+use clap::ValueEnum;
+use tracing::{
+    Event, Level, Subscriber,
+    field::{Field, Visit},
+};
+use tracing_subscriber::{
+    EnvFilter,
+    fmt::{FmtContext, FormatEvent, FormatFields, format::Writer},
+    registry::LookupSpan,
+};
+
+use crate::clock;
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people; coloured on a terminal.
+    #[default]
+    Text,
+    /// One JSON object on each line.
+    Json,
+}
+
+/// Begins to log to standard output. `filter` is as `RUST_LOG` has it: `info`, `warn,guest=debug`, …
+///
+/// # Errors
+/// If the filter is not one, or logging has begun already.
+pub fn begin(format: Format, filter: &str) -> anyhow::Result<()> {
+    let filter = EnvFilter::try_new(filter)
+        .map_err(|e| anyhow::anyhow!("the log filter `{filter}` is not one: {e}; `info` or `warn,guest=debug` are"))?;
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stdout);
+    let begun = match format {
+        Format::Json => builder.json().flatten_event(true).with_current_span(false).with_span_list(false).try_init(),
+        Format::Text => {
+            let colour = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+            builder.event_format(Lines { colour }).try_init()
+        }
+    };
+    begun.map_err(|e| anyhow::anyhow!("cannot log: {e}"))
+}
+
+/// The text format.
+struct Lines {
+    colour: bool,
+}
+
+impl<S, N> FormatEvent<S, N> for Lines
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(&self, _: &FmtContext<'_, S, N>, mut out: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+        let mut line = Line::default();
+        event.record(&mut line);
+        let level = *event.metadata().level();
+        let guest = event.metadata().target() == "guest";
+        let time = clock::now().to_string();
+        // RFC 3339 in UTC: `2026-01-31T12:04:31.502Z`.
+        let time = time.get(11..23).unwrap_or(&time);
+        self.paint(&mut out, DIM, time)?;
+        let (colour, name) = match level {
+            Level::ERROR => (RED, "ERROR"),
+            Level::WARN => (YELLOW, "WARN "),
+            Level::INFO => (GREEN, "INFO "),
+            Level::DEBUG => (DIM, "DEBUG"),
+            Level::TRACE => (DIM, "TRACE"),
+        };
+        out.write_char(' ')?;
+        self.paint(&mut out, colour, name)?;
+        out.write_char(' ')?;
+        if let Some(service) = &line.service {
+            self.paint(&mut out, CYAN, service)?;
+            out.write_char(' ')?;
+        }
+        if let Some(action) = &line.action {
+            self.paint(&mut out, if guest { BLUE } else { DIM }, action)?;
+            out.write_str("  ")?;
+        }
+        // A guest's line must not be able to paint the terminal, or to look like several.
+        for c in line.message.chars() {
+            match c {
+                '\t' => out.write_char(c)?,
+                c if c.is_control() => write!(out, "{}", c.escape_default())?,
+                c => out.write_char(c)?,
+            }
+        }
+        if let Some(job) = line.job.filter(|_| guest) {
+            out.write_str("  ")?;
+            self.paint(&mut out, DIM, &job)?;
+        }
+        out.write_char('\n')
+    }
+}
+
+const DIM: &str = "2";
+const RED: &str = "1;31";
+const YELLOW: &str = "33";
+const GREEN: &str = "32";
+const BLUE: &str = "34";
+const CYAN: &str = "36";
+
+impl Lines {
+    fn paint(&self, out: &mut Writer<'_>, colour: &str, text: &str) -> fmt::Result {
+        if self.colour { write!(out, "\x1b[{colour}m{text}\x1b[0m") } else { out.write_str(text) }
+    }
+}
+
+/// The fields that a line of text shows; others are in the message already.
+#[derive(Default)]
+struct Line {
+    message: String,
+    service: Option<String>,
+    action: Option<String>,
+    job: Option<String>,
+}
+
+impl Visit for Line {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.put(field, format!("{value:?}"));
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.put(field, value.to_owned());
+    }
+}
+
+impl Line {
+    fn put(&mut self, field: &Field, value: String) {
+        match field.name() {
+            "message" => self.message = value,
+            "service" => self.service = Some(value),
+            "action" => self.action = Some(value),
+            "job" => self.job = Some(value),
+            _ => {}
+        }
+    }
+}

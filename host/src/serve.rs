@@ -1,0 +1,216 @@
+//! `serve`: everything together, from start to drain.
+
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+
+use anyhow::Context as _;
+use ays_engine::{CodeCache, Engine, Pooling};
+use ays_store::{RetentionPolicy, Store};
+use tokio::{net::TcpListener, runtime, sync::watch, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::{
+    actors::Actors,
+    api,
+    apply::{self, Source},
+    clock::{self, SystemClock},
+    dispatcher::{self, Dispatcher},
+    door::command_queue::{self, CommandQueue},
+    hub::Hub,
+    runs, scheduler, store,
+};
+
+/// What a host is to do.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Blueprints to apply first.
+    pub blueprints: Vec<PathBuf>,
+    /// An action to run when they are applied.
+    pub run: Option<String>,
+    /// The folder of components.
+    pub actors: PathBuf,
+    /// Where everything is kept.
+    pub store: store::Address,
+    /// Where the API listens.
+    pub listen: SocketAddr,
+    /// The namespace to serve.
+    pub namespace: String,
+    /// The command queue to read, if any.
+    pub command_queue: Option<command_queue::Config>,
+    /// The folder for compiled code; none: it is not kept.
+    pub cache: Option<PathBuf>,
+    /// How long running jobs may take when the host is to stop.
+    pub drain: Duration,
+    /// What of the history is kept.
+    pub retention: RetentionPolicy,
+    /// How many jobs and instances.
+    pub dispatcher: dispatcher::Settings,
+    /// The engine's pool.
+    pub engine: ays_engine::Options,
+}
+
+/// How often history is looked through for what is past keeping.
+const RETAIN_EVERY: Duration = Duration::from_secs(60);
+
+/// Runs a host until `stop` is cancelled, and drains it.
+///
+/// # Errors
+/// If it cannot start: a bad blueprint, a store that is held by another host, an address that is taken; or if the store
+/// fails meanwhile.
+pub async fn serve(settings: Settings, stop: CancellationToken) -> anyhow::Result<()> {
+    let guests = runtime::Builder::new_multi_thread()
+        .worker_threads(dispatcher::guest_threads())
+        .thread_name("guests")
+        .enable_all()
+        .build()
+        .context("cannot start the guests' threads")?;
+    let served = serve_with(settings, guests.handle(), stop).await;
+    // A runtime must not be dropped where async code runs; by now no guest runs on it.
+    guests.shutdown_background();
+    served
+}
+
+async fn serve_with(settings: Settings, guests: &runtime::Handle, stop: CancellationToken) -> anyhow::Result<()> {
+    // Bound first: a second host with the same address must not touch anything.
+    let listener = TcpListener::bind(settings.listen)
+        .await
+        .with_context(|| format!("cannot listen on {}; `--listen` names another address", settings.listen))?;
+    let address = listener.local_addr().context("cannot tell the address")?;
+    let store = settings.store.open(&settings.namespace).await?;
+    let outcome = run(settings, store.clone(), listener, address, guests, &stop).await;
+    stop.cancel();
+    let closed = store.close().await.context("cannot close the store");
+    outcome.and(closed)?;
+    info!("stopped");
+    Ok(())
+}
+
+async fn run(
+    settings: Settings,
+    store: Arc<dyn Store>,
+    listener: TcpListener,
+    address: SocketAddr,
+    guests: &runtime::Handle,
+    stop: &CancellationToken,
+) -> anyhow::Result<()> {
+    let actors = load(&settings, guests).await?;
+    let hub = Hub::default();
+    // Cancelled by the store's failure; everything that stops at `stop` stops at it, too.
+    let broken = CancellationToken::new();
+    let stopping = stop.child_token();
+    let dispatcher = Dispatcher::new(
+        store.clone(),
+        actors.clone(),
+        hub.clone(),
+        settings.dispatcher,
+        stopping.clone(),
+        broken.clone(),
+    );
+    let dispatching = {
+        let guests = guests.clone();
+        let drain = settings.drain;
+        tokio::spawn(async move { dispatcher.run(&guests, drain).await })
+    };
+    let ticking = tokio::spawn(scheduler::run(store.clone(), stopping.clone(), broken.clone()));
+    let retaining = tokio::spawn(retain(store.clone(), settings.retention, stopping.clone()));
+    let queue = settings.command_queue.map(|config| CommandQueue::new(config, store.clone()));
+    let (tell_ready, ready) = watch::channel(false);
+    let context = api::Context {
+        store: store.clone(),
+        actors: actors.clone(),
+        hub,
+        namespace: settings.namespace.as_str().into(),
+        ready,
+        queue: queue.as_ref().map(CommandQueue::status),
+    };
+    let serving: JoinHandle<std::io::Result<()>> = {
+        let stopping = stopping.clone();
+        let server = axum::serve(listener, api::router(context))
+            .with_graceful_shutdown(async move { stopping.cancelled().await });
+        tokio::spawn(async move { server.await })
+    };
+    info!("listening on http://{address}");
+
+    let started = begin(&settings.blueprints, settings.run.as_deref(), &store, &actors);
+    let started = tokio::select! {
+        started = started => started,
+        () = stop.cancelled() => Ok(()),
+        () = broken.cancelled() => Ok(()),
+    };
+    let mut reading = None;
+    if started.is_ok() && !stop.is_cancelled() {
+        // The doors open only now: an event must find the filters that blueprints and `init` set.
+        reading = queue.map(|queue| tokio::spawn(queue.run(stopping.clone())));
+        tell_ready.send_replace(true);
+        info!("ready");
+        tokio::select! {
+            () = stop.cancelled() => info!("stopping: no new jobs; running ones may take up to {} s", settings.drain.as_secs_f32()),
+            () = broken.cancelled() => {}
+        }
+    }
+    stopping.cancel();
+    if let Some(reading) = reading {
+        let _ = reading.await;
+    }
+    let _ = tokio::join!(dispatching, ticking, retaining);
+    // Requests under way get a moment; watchers of the stream would stay for ever.
+    let _ = tokio::time::timeout(Duration::from_millis(500), serving).await;
+    started?;
+    anyhow::ensure!(!broken.is_cancelled(), "the store failed");
+    Ok(())
+}
+
+async fn load(settings: &Settings, guests: &runtime::Handle) -> anyhow::Result<Arc<Actors>> {
+    let cache = settings.cache.as_ref().and_then(|folder| match CodeCache::open(folder) {
+        Ok(cache) => Some(cache),
+        Err(why) => {
+            warn!("compiled code is not kept: {why}");
+            None
+        }
+    });
+    let engine = Engine::new(&settings.engine, Arc::new(SystemClock::default()), cache)
+        .map_err(|e| anyhow::anyhow!("cannot start the WebAssembly engine: {e:#}"))?;
+    if let Pooling::OnDemand(why) = engine.pooling() {
+        warn!("instances are allocated one by one, which is slower: no address space for a pool ({why})");
+    }
+    let folder = settings.actors.clone();
+    // Compiling uses whole cores for seconds; that is what the guests' threads are for.
+    let loaded = guests.spawn(async move { Actors::load(&engine, &folder).await });
+    let (actors, _) = loaded.await.context("loading the actors died")??;
+    Ok(Arc::new(actors))
+}
+
+async fn begin(
+    blueprints: &[PathBuf],
+    run: Option<&str>,
+    store: &Arc<dyn Store>,
+    actors: &Actors,
+) -> anyhow::Result<()> {
+    if !blueprints.is_empty() {
+        let sources = Source::read_all(blueprints)?;
+        let plan = apply::plan(&sources, store.as_ref(), actors).await?.map_err(|problems| {
+            problems.iter().for_each(|problem| tracing::error!("{problem}"));
+            anyhow::anyhow!("{} in the blueprints; nothing was changed", apply::count(problems.len(), "problem"))
+        })?;
+        plan.steps.iter().for_each(|step| info!("blueprint: {step}"));
+        apply::apply(plan, store.as_ref()).await?;
+    }
+    if let Some(action) = run {
+        let ask = runs::Ask { action: action.into(), ..runs::Ask::default() };
+        let run = runs::start(&ask, store.as_ref(), actors).await.map_err(|e| anyhow::anyhow!("--run {action}: {e}"))?;
+        info!("running {action}: {}", runs::describe(&run));
+    }
+    Ok(())
+}
+
+async fn retain(store: Arc<dyn Store>, policy: RetentionPolicy, stop: CancellationToken) {
+    while !stop.is_cancelled() {
+        if let Err(why) = store.retain(policy, clock::now()).await {
+            warn!("cannot drop old history: {why}");
+        }
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = clock::sleep(RETAIN_EVERY) => {}
+        }
+    }
+}

@@ -1,0 +1,53 @@
+# What can be done here. `./dev RECIPE` runs one, and installs `just` first where there is none.
+
+set shell := ["bash", "-euo", "pipefail", "-c"]
+
+demo := "target/demo"
+redis_hint := "the tests need redis-server; install it (Debian: apt-get install redis-server, macOS: brew install redis)"
+
+# List the recipes
+default:
+    @just --list --unsorted
+
+# Compile host and actors, serve the seed's example, run `install`, and go on until Ctrl-C
+demo example="init": wasm-target
+    cargo build --release
+    target/release/ays-host build plugins/actproducer plugins/actconsumer --out {{ demo }}/actors
+    rm -rf {{ demo }}/state
+    exec target/release/ays-host serve plugins/examples/{{ example }}/blueprint.yaml --actors {{ demo }}/actors \
+        --store file:{{ demo }}/state --code-cache {{ demo }}/code --run install
+
+# Everything that must hold: format, lints, tests, docs
+test: wasm-target redis lint
+    cargo test --workspace
+    RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
+
+# Format and lints only
+lint:
+    rustup component add rustfmt clippy
+    cargo fmt --all --check
+    cargo fmt --all --check --manifest-path tests/guests/Cargo.toml
+    cargo clippy --workspace --all-targets -- -D warnings
+
+# Benchmarks: tables with ratios within one run
+bench: wasm-target
+    cargo bench -p ays-engine
+    cargo bench -p ays-store
+    cargo bench -p ays-tests
+
+# Fuzz a target (hrd, blueprint, queue_entry) for so many seconds; needs the nightly toolchain and cargo-fuzz
+fuzz target seconds="60":
+    cargo +nightly fuzz run {{ target }} fuzz/corpus/{{ target }} fuzz/seeds/{{ target }} -- -max_total_time={{ seconds }}
+
+# Add the target that actors are compiled for
+wasm-target:
+    @rustup target list --installed | grep -qx wasm32-wasip2 || rustup target add wasm32-wasip2
+
+# Install redis-server where it is missing and this is possible; the tests start their own on free ports
+redis:
+    @command -v redis-server >/dev/null && exit 0; \
+    root=""; [ "$(id -u)" = 0 ] || root="sudo"; \
+    if command -v apt-get >/dev/null; then $root apt-get update -q && $root apt-get install -yq redis-server; \
+    elif command -v dnf >/dev/null; then $root dnf install -y redis; \
+    elif command -v brew >/dev/null; then brew install redis; \
+    else echo "{{ redis_hint }}" >&2; exit 1; fi
