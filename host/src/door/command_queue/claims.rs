@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use redis::{AsyncConnectionConfig, Client, RedisResult, Script, aio::MultiplexedConnection, cmd, pipe};
+use redis::{AsyncConnectionConfig, Client, RedisResult, Script, aio::MultiplexedConnection, cmd};
 
 use super::{config::Config, status::Stranded};
 
@@ -57,15 +57,11 @@ impl Claims {
         let state = state_of(&claim);
         let random = RandomState::new();
         let fresh = format!("queue:{:016x}{:016x}", random.hash_one(0u8), random.hash_one(1u8));
-        let (_, door): (bool, String) = pipe()
-            .cmd("HSETNX")
-            .arg(&state)
-            .arg("door")
+        let door = Script::new(include_str!("name.lua"))
+            .key(&claim)
+            .key(&state)
             .arg(fresh)
-            .cmd("HGET")
-            .arg(&state)
-            .arg("door")
-            .query_async(&mut connection)
+            .invoke_async(&mut connection)
             .await?;
         Ok(Self {
             connection,

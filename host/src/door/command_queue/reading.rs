@@ -102,7 +102,6 @@ impl CommandQueue {
             () = shutdown.cancelled() => return Err(Stop::Shutdown),
             connected = Claims::connect(&self.config, &identity) => connected.map_err(refused(Step::Connect))?,
         };
-        self.went_well(Step::Connect);
         loop {
             if shutdown.is_cancelled() {
                 return Err(Stop::Shutdown);

@@ -119,11 +119,12 @@ impl Troubles {
 
     /// Redis did a step. Says whether that ended a trouble.
     pub(super) fn went_well(&mut self, step: Step) -> bool {
+        // That a connection could be made proves little: a server that loads its data lets anyone connect.
         let over = self.now.as_ref().is_some_and(|trouble| {
-            trouble.step == step || (trouble.sort.is_connection() && step == Step::Claim)
+            trouble.step == step
+                || (step == Step::Claim && (trouble.step == Step::Connect || trouble.sort.is_connection()))
         });
-        // A connection alone proves little: a server that loads its data, or wants a password, lets anyone connect.
-        if step == Step::Connect || (self.now.is_some() && !over) {
+        if self.now.is_some() && !over {
             return false;
         }
         let server = &self.server;
