@@ -65,9 +65,8 @@ proptest! {
         chance in any::<u64>(),
     ) {
         let policy = RetryPolicy { attempts, delays_s, first_ms, most_ms };
-        let verdict = policy.after(attempt, &failure(), chance);
         if attempt >= attempts {
-            prop_assert_eq!(verdict, Verdict::Dead);
+            prop_assert_eq!(policy.after(attempt, &failure(), chance), Verdict::Dead);
             return Ok(());
         }
         let nth = attempt.saturating_sub(1) as usize;
@@ -76,9 +75,14 @@ proptest! {
             None => (u128::from(first_ms) << nth.min(64)).min(most_ms.into()),
         };
         let whole = whole.min(u64::MAX.into());
-        let Verdict::Retry(delay) = verdict else { panic!("dead at {attempt} of {attempts}") };
-        prop_assert!(delay.as_millis() <= whole);
-        prop_assert!(delay.as_millis() >= whole / 2);
+        let half = (whole / 2) as u64;
+        for chance in [chance, 0, half, half + 1] {
+            let Verdict::Retry(delay) = policy.after(attempt, &failure(), chance) else {
+                panic!("dead at {attempt} of {attempts}")
+            };
+            prop_assert!(delay.as_millis() <= whole);
+            prop_assert!(delay.as_millis() >= whole / 2);
+        }
     }
 }
 

@@ -294,9 +294,8 @@ proptest! {
             }
         };
         begin(jobs, &mut open);
-        let mut settled = 0;
         let mut failed_step = None;
-        for pick in &order {
+        for (settled, pick) in order.iter().enumerate() {
             if open.is_empty() {
                 break;
             }
@@ -307,7 +306,6 @@ proptest! {
             prop_assert_eq!((of, step), (run.id, run.step));
             prop_assert!(run.settle(job, step, JobState::Retrying, now).is_empty(), "not final");
             let state = if fails == Some(settled) { failure } else { JobState::Ok };
-            settled += 1;
             let was_last = open.is_empty();
             let next = run.settle(job, step, state, now);
             prop_assert!(next.is_empty() || was_last);
