@@ -160,7 +160,7 @@ fn cron(text: &str) -> Result<Kind, String> {
         None => (Tz::UTC, text),
     };
     let parser = CronParser::builder().seconds(Seconds::Optional).year(Year::Disallowed).build();
-    let cron = parser.parse(pattern).map_err(|e| e.to_string())?;
+    let cron = parser.parse(pattern).map_err(|e| e.to_string().trim_end_matches('.').to_owned())?;
     Ok(Kind::Cron(Box::new(cron), zone))
 }
 
