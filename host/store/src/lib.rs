@@ -4,6 +4,7 @@
 //! [`commit`](Store::commit), [`tick`](Store::tick). Each step takes a batch and is one commit; when it returns, what
 //! it did is durable.
 
+pub mod embedded;
 mod query;
 mod step;
 
@@ -143,6 +144,8 @@ pub trait Store: Send + Sync + 'static {
     async fn job(&self, id: Id) -> Result<Option<Job>>;
     /// One run.
     async fn run(&self, id: Id) -> Result<Option<Run>>;
+    /// The runs that have not ended, oldest first.
+    async fn runs_under_way(&self) -> Result<Vec<Run>>;
     /// The dead-letter list, youngest first.
     async fn dead(&self, query: DeadQuery, paging: Paging) -> Result<Page<DeadLetter>>;
     /// One dead letter.
