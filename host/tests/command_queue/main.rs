@@ -1,4 +1,10 @@
 //! The Redis command queue door, with a real Redis and a real store.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "what a test stands on panics, as tests do"
+)]
 
 mod watched_store;
 
@@ -224,11 +230,12 @@ async fn what_cannot_be_understood_becomes_a_dead_letter_whole_and_the_next_entr
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_death_at_any_step_neither_loses_nor_repeats_an_entry() {
-    let redis = RedisServer::start();
+    let (redis, store) = (RedisServer::start(), store());
     let mut client = Client::of(&redis.url());
     // Three batches, since an event that follows a job begins a new one: 0 1 2 | 3 4 5 | 6
     let entries = || [event(0), event(1), job(2), event(3), event(4), job(5), event(6)];
-    let claim = |store: &Kept, key: &str| format!("{key}:claim:{}", store.identity());
+    let identity = store.identity();
+    let claim = |key: &str| format!("{key}:claim:{identity}");
     let deaths = [
         ("after the claim", (At::Accept, 0), 0, 7),
         ("after the first batch", (At::Accepted, 1), 0, 7),
@@ -238,7 +245,7 @@ async fn a_death_at_any_step_neither_loses_nor_repeats_an_entry() {
         ("after the drop", (At::LastClaim, 3), 0, 0),
     ];
     for (number, (when, point, queued, claimed)) in deaths.into_iter().enumerate() {
-        let store = store();
+        store.begin_anew();
         let key = format!("queue{number}");
         let url = format!("{}#{key}", redis.url());
         client.push("RPUSH", &key, entries());
@@ -246,7 +253,7 @@ async fn a_death_at_any_step_neither_loses_nor_repeats_an_entry() {
         let door = Door::open(&url, &store);
         store.halted().await;
         door.die().await;
-        assert_eq!((client.len(&key), client.len(&claim(&store, &key))), (queued, claimed), "{when}");
+        assert_eq!((client.len(&key), client.len(&claim(&key))), (queued, claimed), "{when}");
         store.halt_at(None);
 
         client.push("RPUSH", &key, [event(7)]);
@@ -254,13 +261,13 @@ async fn a_death_at_any_step_neither_loses_nor_repeats_an_entry() {
         door.until(when, |_| store.accepted().len() >= 8).await;
         door.close().await;
         assert_eq!(store.accepted(), numbers(0..8), "{when}");
-        assert_eq!((client.len(&key), client.len(&claim(&store, &key))), (0, 0), "{when}");
+        assert_eq!((client.len(&key), client.len(&claim(&key))), (0, 0), "{when}");
     }
 
     // After the BLMOVE, which has moved one entry, and is not answered.
-    let store = store();
+    store.begin_anew();
     client.push("RPUSH", KEY, entries());
-    client.say(&format!("LMOVE {KEY} {} LEFT RIGHT", claim(&store, KEY)));
+    client.say(&format!("LMOVE {KEY} {} LEFT RIGHT", claim(KEY)));
     let door = Door::open(&redis.url(), &store);
     door.took(7).await;
     assert_eq!(store.accepted(), numbers(0..7), "after BLMOVE");
@@ -273,7 +280,7 @@ async fn a_death_at_any_step_neither_loses_nor_repeats_an_entry() {
     store.halted().await;
     door.die().await;
     client.push("RPUSH", KEY, [event(8), event(9)]);
-    client.say(&format!("LMOVE {KEY} {} LEFT RIGHT", claim(&store, KEY)));
+    client.say(&format!("LMOVE {KEY} {} LEFT RIGHT", claim(KEY)));
     store.halt_at(None);
     let door = Door::open(&redis.url(), &store);
     door.took(2).await;

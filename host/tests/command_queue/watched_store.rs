@@ -58,6 +58,12 @@ impl WatchedStore {
         self.accepted.lock().unwrap().clone()
     }
 
+    /// Forgets what was accepted so far.
+    pub(crate) fn begin_anew(&self) {
+        self.accepted.lock().unwrap().clear();
+        self.accepts.store(0, SeqCst);
+    }
+
     /// Whoever comes here after this many accepted batches comes no further; none lets all pass.
     pub(crate) fn halt_at(&self, point: Option<(At, usize)>) {
         *self.halt_at.lock().unwrap() = point;
@@ -161,6 +167,9 @@ impl Store for WatchedStore {
     }
     async fn run(&self, id: Id) -> Result<Option<Run>> {
         self.inner.run(id).await
+    }
+    async fn runs_under_way(&self) -> Result<Vec<Run>> {
+        self.inner.runs_under_way().await
     }
     async fn dead(&self, query: DeadQuery, paging: Paging) -> Result<Page<DeadLetter>> {
         self.inner.dead(query, paging).await

@@ -58,7 +58,8 @@ mod tests {
 
     #[test]
     fn a_batch_ends_where_an_event_follows_a_job_and_carries_the_number_of_its_last_entry() {
-        let table: [(u64, u64, &str, &[(&str, u64)]); 8] = [
+        type Row = (u64, u64, &'static str, &'static [(&'static str, u64)]);
+        let table: [Row; 8] = [
             (1, 0, "", &[]),
             (1, 0, "eee", &[("eee", 3)]),
             (1, 0, "eejj", &[("eejj", 4)]),
