@@ -1,26 +1,26 @@
 //! Problems: what is wrong with a file that a person wrote.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// One mistake in one file. All mistakes of a file are reported at once.
 ///
 /// It reads `blueprint.yaml:3: actproducer__p1.msg: is a list; a text would be right`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {
     /// The file, as the caller named it.
     pub file: String,
     /// The line, from 1, where it is known.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub line: Option<usize>,
     /// The keys that lead to it, as `actproducer__p1.msg` or `eventfilters[2].action`. Empty for the whole file.
-    #[serde(skip_serializing_if = "String::is_empty")]
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub place: String,
     /// What is wrong.
     pub what: String,
     /// What would be right. Empty where `what` says it already.
-    #[serde(skip_serializing_if = "String::is_empty")]
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub right: String,
 }
 
@@ -50,17 +50,34 @@ impl fmt::Display for Problem {
             write!(f, ":{line}")?;
         }
         if !self.place.is_empty() {
-            write!(f, ": {}", self.place)?;
+            write!(f, ": {}", plain(&self.place))?;
         }
-        write!(f, ": {}", self.what)?;
+        write!(f, ": {}", plain(&self.what))?;
         if !self.right.is_empty() {
-            write!(f, "; {}", self.right)?;
+            write!(f, "; {}", plain(&self.right))?;
         }
         Ok(())
     }
 }
 
 impl std::error::Error for Problem {}
+
+/// Text for one line of a terminal: what a stranger wrote into a file neither breaks the line nor colours the rest, nor
+/// goes on for pages.
+pub(crate) fn plain(text: &str) -> Cow<'_, str> {
+    const MOST: usize = 1000;
+    let cut = text.char_indices().nth(MOST).map_or(text, |(at, _)| text.get(..at).unwrap_or(text));
+    let mut shown = if cut.contains(char::is_control) {
+        let escaped = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
+        Cow::Owned(cut.chars().map(escaped).collect())
+    } else {
+        Cow::Borrowed(cut)
+    };
+    if cut.len() < text.len() {
+        shown.to_mut().push('…');
+    }
+    shown
+}
 
 /// How many names a message lists before it says how many more there are.
 const LISTED: usize = 12;
@@ -87,11 +104,8 @@ pub(crate) fn list<T: AsRef<str>>(names: impl IntoIterator<Item = T>) -> String 
 
 /// A text for a message: cut to 40 characters, on one line.
 pub(crate) fn quote(text: &str) -> String {
-    let mut shown: String = text
-        .chars()
-        .take(40)
-        .flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] })
-        .collect();
+    let cut: String = text.chars().take(40).collect();
+    let mut shown = plain(&cut).into_owned();
     if text.chars().nth(40).is_some() {
         shown.push('…');
     }
@@ -113,20 +127,27 @@ pub(crate) fn nearest<'a>(given: &str, names: impl IntoIterator<Item = &'a str>)
         .map(|(_, name)| name)
 }
 
-/// The Levenshtein distance.
+/// The Levenshtein distance, in which two letters that changed places count as one slip.
 fn slips(a: &str, b: &str) -> usize {
     let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
+    let at = |row: &[usize], place: usize| row.get(place).copied().unwrap_or(usize::MAX - 1);
+    let mut above: Vec<usize> = (0..=b.len()).collect();
+    let mut above_that: Vec<usize> = Vec::new();
+    let mut last = None;
     for (i, x) in a.chars().enumerate() {
-        let mut next = Vec::with_capacity(row.len());
-        next.push(i + 1);
-        for ((y, diagonal), above) in b.iter().zip(&row).zip(row.iter().skip(1)) {
-            let left = next.last().copied().unwrap_or(0);
-            next.push((diagonal + usize::from(x != *y)).min(above + 1).min(left + 1));
+        let mut row = vec![i + 1];
+        for (j, y) in b.iter().enumerate() {
+            let replaced = at(&above, j) + usize::from(x != *y);
+            let mut least = replaced.min(at(&above, j + 1) + 1).min(at(&row, j) + 1);
+            if j > 0 && last == Some(*y) && b.get(j - 1) == Some(&x) {
+                least = least.min(at(&above_that, j - 1) + 1);
+            }
+            row.push(least);
         }
-        row = next;
+        above_that = std::mem::replace(&mut above, row);
+        last = Some(x);
     }
-    row.last().copied().unwrap_or(0)
+    above.last().copied().unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -135,7 +156,8 @@ mod tests {
 
     #[test]
     fn a_slip_of_the_pen_finds_the_name_that_was_meant() {
-        assert_eq!(nearest("mgs", ["msg", "image"]), None);
+        assert_eq!(nearest("mgs", ["image", "msg"]), Some("msg"));
+        assert_eq!(nearest("actoin", ["actor", "action"]), Some("action"));
         assert_eq!(nearest("sned_message", ["install", "send_message"]), Some("send_message"));
         assert_eq!(nearest("Install", ["install"]), Some("install"));
         assert_eq!(nearest("x", ["y"]), None);

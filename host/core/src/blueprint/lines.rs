@@ -45,7 +45,7 @@ pub(super) fn find(text: &str, path: &[Part<'_>]) -> Option<usize> {
         .filter(|line| line.indent > 0 || !(line.content.starts_with("---") || line.content.starts_with('%')))
         .collect();
     let mut found = None;
-    for part in path {
+    for (nth, part) in path.iter().enumerate() {
         let Some(indent) = region.first().map(|line| line.indent) else { break };
         let own = |line: &Line<'_>| line.indent == indent;
         let is_item =
@@ -56,15 +56,22 @@ pub(super) fn find(text: &str, path: &[Part<'_>]) -> Option<usize> {
                     .iter()
                     .enumerate()
                     .filter(|(_, line)| own(line) && value_of(line.content, key).is_some());
-                let (Some((at, line)), None) = (hits.next(), hits.next()) else { break };
+                // Of a key that is there twice, the second is the mistake.
+                let hit = if nth + 1 == path.len() { hits.last() } else { hits.next() };
+                let Some((at, line)) = hit else { break };
+
                 found = Some(line.number);
                 let below = region.iter().skip(at + 1);
                 // A list may stand as far out as its key.
                 region = below.copied().take_while(|line| line.indent > indent || is_item(line)).collect();
             }
-            Part::Item(nth) => {
-                let Some(at) =
-                    region.iter().enumerate().filter(|(_, line)| is_item(line)).nth(*nth).map(|(at, _)| at)
+            Part::Item(wanted) => {
+                let Some(at) = region
+                    .iter()
+                    .enumerate()
+                    .filter(|(_, line)| is_item(line))
+                    .nth(*wanted)
+                    .map(|(at, _)| at)
                 else {
                     break;
                 };

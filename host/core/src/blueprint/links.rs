@@ -93,7 +93,9 @@ pub(super) fn resolve<'a>(
         let keys = match (wanted.given.links.get(&field.name), applied) {
             (Some(names), _) => named(names, link, roles),
             (None, Some(applied)) => Ok(kept(applied.get(&field.name))),
-            (None, None) if link.auto => auto(wanted, link, actors, roles, &mut resolved.created),
+            (None, None) if link.auto && link.min > 0 => {
+                auto(wanted, link, actors, roles, &mut resolved.created)
+            }
             (None, None) if link.min > 0 => {
                 let there = list(roles.of(link.role).map(ServiceKey::as_str));
                 let what = format!("is missing: it names {}", amount(link));
@@ -109,7 +111,7 @@ pub(super) fn resolve<'a>(
                     "another service would be right",
                 ));
             }
-            Ok(keys) if applied.is_none() && keys.is_empty() => {}
+            Ok(keys) if keys.is_empty() && !wanted.given.links.contains_key(&field.name) => {}
             Ok(keys) => drop(resolved.fields.insert(field.name.clone(), keys)),
             Err((what, right)) => problems.push(wanted.problem(&field.name, what, right)),
         }
@@ -160,7 +162,7 @@ fn auto<'a>(
     roles: &mut Roles,
     created: &mut Vec<Wanted<'a>>,
 ) -> Result<Vec<ServiceKey>, (String, String)> {
-    let need = link.min.max(1);
+    let need = link.min;
     let mut keys: Vec<ServiceKey> = roles.of(link.role).filter(|key| **key != wanted.key).cloned().collect();
     let there = u32::try_from(keys.len()).unwrap_or(u32::MAX);
     if there > need {

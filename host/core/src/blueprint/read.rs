@@ -354,7 +354,7 @@ impl Reader<'_> {
                 None => format!("the members are {}", known.join(", ")),
             };
             let path = [Part::Key(item.name), Part::Item(item.nth), Part::Key(member)];
-            self.report(&path, format!("is not a member of {}", quote(item.name)), right);
+            self.report(&path, format!("is not a member of an item of {}", quote(item.name)), right);
         }
     }
 }

@@ -82,19 +82,28 @@ pub(super) fn parts(place: &[Segment]) -> Vec<super::lines::Part<'_>> {
 fn not_yaml(file: &str, text: &str, error: &serde_yaml::Error) -> Problem {
     let line = error.location().map(|location| location.line());
     let about = line.and_then(|line| text.lines().nth(line.saturating_sub(1))).unwrap_or_default();
-    let right = if about.trim_start_matches(' ').starts_with('\t') {
+    let message = error.to_string();
+    if message.contains("repetition limit") {
+        let right = "fewer aliases (`*name`), or several files, would be right";
+        return Problem::new(file, "has aliases that stand for too much", right).on_line(line);
+    }
+    let right = if message.contains("unknown anchor") {
+        "`&name` before the first `*name` would be right; a text that begins with `*` stands in quotes"
+    } else if message.contains("quoted scalar") {
+        "a second quote of the same kind ends a text that a quote begins"
+    } else if about.trim_start_matches(' ').starts_with('\t') {
         "blanks for indentation, not tabs, would be right"
     } else if about.trim_start().starts_with(['@', '`', '%'])
         || about.contains(": @")
         || about.contains(": %")
     {
         "a text that begins with such a character stands in quotes"
-    } else if error.to_string().contains("mapping values are not allowed") {
+    } else if message.contains("mapping values are not allowed") {
         "a text with `: ` in it stands in quotes; a key's value stands after a blank, or indented below it"
     } else {
         "`key: value`, with what belongs to a key indented by blanks below it, would be right"
     };
-    Problem::new(file, format!("is not YAML: {error}"), right).on_line(line)
+    Problem::new(file, format!("is not YAML: {message}"), right).on_line(line)
 }
 
 /// The line on which too many brackets are open. Brackets in texts and comments count, too, so the bound is wide.
@@ -146,6 +155,8 @@ impl State {
             return Err(self.give_up(format!("has more than {MOST_BYTES} bytes of text"), right.into()));
         }
         if self.path.len() > DEEPEST {
+            // Fifty times `[0]` helps nobody.
+            self.path.truncate(2);
             return Err(
                 self.give_up("is nested too deep".into(), format!("at most {DEEPEST} levels would be right"))
             );
@@ -230,12 +241,12 @@ fn members<'de, A: MapAccess<'de>>(
                 "null".into()
             }
             Value::Bool(_) | Value::Number(_) => {
-                let right = format!("a text would be right; in quotes it is one: '{key}'");
+                let right = format!("a text in quotes, '{key}', would be right");
                 state.borrow_mut().report(format!("has the key {key}, which is not a text"), right);
                 key.to_string()
             }
             _ => {
-                let right = "a text would be right; texts with `{`, `[` or `? ` in front stand in quotes";
+                let right = "a text would be right; one that begins with `{`, `[` or `? ` stands in quotes";
                 state.borrow_mut().report("has a list or a mapping as a key", right);
                 "?".into()
             }
@@ -333,7 +344,10 @@ impl<'de> Visitor<'de> for One<'_> {
         self.state.borrow_mut().count(0)?;
         match Number::from_f64(value) {
             Some(number) => Ok(Value::Number(number)),
-            None => self.too_large(value),
+            None => {
+                self.state.borrow_mut().report(format!("is {value}"), "a finite number would be right");
+                Ok(Value::Null)
+            }
         }
     }
 

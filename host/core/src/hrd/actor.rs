@@ -108,8 +108,16 @@ fn read_recurring(
                 break;
             }
             let Some((member, value, after)) = read_member(rest) else {
-                let right = "`period: '5s', log: True` would be right".into();
-                report(line, entry.key, format!("{} is not a member with a value", quote(rest)), right);
+                let open = rest.split_once(':').is_some_and(|(_, value)| is_quoted(value.trim_start()));
+                let (what, right) = if open {
+                    (
+                        "has a quote that does not end",
+                        "a second quote of the same kind on this line would be right",
+                    )
+                } else {
+                    ("is not a member with a value", "`period: '5s', log: True` would be right")
+                };
+                report(line, entry.key, format!("{} {what}", quote(rest)), right.into());
                 break;
             };
             rest = after;

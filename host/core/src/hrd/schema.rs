@@ -84,6 +84,10 @@ fn read_field(file: &str, entry: &Entry<'_>, problems: &mut Vec<Problem>) -> Fie
         seen.push(tag.key);
         if let Err((what, right)) = set(&mut field, &tag, &mut default) {
             wrong(what, &right);
+            // After `type: str`, what follows is no tag.
+            if tag.value.as_ref().is_some_and(String::is_empty) {
+                break;
+            }
         }
     }
     // Only now, since `type:` and `list` may come after `default:`.

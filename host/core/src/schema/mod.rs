@@ -82,7 +82,7 @@ pub struct Field {
     /// It names the service that is this one's parent: the role it must have.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<String>,
-    /// The services that a link needs are picked or created when none are named.
+    /// As many services as a link needs at least are picked, or created, when none are named.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub auto: bool,
     /// It may be left out, whatever its constraints.
@@ -105,7 +105,7 @@ fn is_str(kind: &FieldType) -> bool {
 pub struct Consume {
     /// The role that the services must have: the part of their actor's name before the first `.`.
     pub role: String,
-    /// How many at least. Not said: one, or none if the field is optional.
+    /// How many at least. Not said: one, or none if the field is optional and not `auto`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min: Option<u32>,
     /// How many at most. Not said: one, or any number if the field is a list.
@@ -137,11 +137,11 @@ impl Field {
     /// The link that the field asks for; none if it holds data.
     pub fn link(&self) -> Option<Link<'_>> {
         if let Some(role) = &self.parent {
-            let min = u32::from(!self.optional);
+            let min = u32::from(self.auto || !self.optional);
             return Some(Link { is_parent: true, role, min, max: 1, auto: self.auto });
         }
         let consume = self.consume.as_ref()?;
-        let min = consume.min.unwrap_or(u32::from(!self.optional));
+        let min = consume.min.unwrap_or(u32::from(self.auto || !self.optional));
         let max = consume.max.unwrap_or(if self.list { u32::MAX } else { 1 }).max(min);
         Some(Link { is_parent: false, role: &consume.role, min, max, auto: self.auto })
     }
@@ -187,7 +187,8 @@ impl Schema {
         for field in &fields {
             for name in std::iter::once(&field.name).chain(&field.alias) {
                 if !names.insert(name.as_str()) {
-                    wrong.push(Mismatch::new(name, "is there twice", "each name once would be right"));
+                    let what = format!("its name {} is there already", problem::quote(name));
+                    wrong.push(Mismatch::new(&field.name, what, "each name once would be right"));
                 }
             }
         }
@@ -229,7 +230,7 @@ impl Field {
                 && name.len() <= 128;
             if !fine {
                 let right = "letters, digits, `_`, `-` and `.`, beginning with a letter, would be right";
-                return Some(Mismatch::new(&problem::quote(name), "is not a field's name", right));
+                return wrong(format!("{} is not a field's name", problem::quote(name)), right);
             }
         }
         if self.parent.is_some() && self.consume.is_some() {

@@ -27,9 +27,9 @@ impl Mismatch {
 impl fmt::Display for Mismatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if !self.field.is_empty() {
-            write!(f, "{}: ", self.field)?;
+            write!(f, "{}: ", problem::plain(&self.field))?;
         }
-        write!(f, "{}; {}", self.what, self.right)
+        write!(f, "{}; {}", problem::plain(&self.what), problem::plain(&self.right))
     }
 }
 
