@@ -271,6 +271,11 @@ fn implementation(name: &Ident, head: &str, actions: &[Action]) -> TokenStream {
                 }
             }
 
+            // Elsewhere nothing calls the actor; without this the compiler would say so of every action.
+            #[cfg(not(target_family = "wasm"))]
+            const _: fn(&str, &::ays_sdk::Job) -> ::ays_sdk::Result<::std::string::String> =
+                <#name as ::ays_sdk::Actor>::run;
+
             #[cfg(target_family = "wasm")]
             type Component = ::ays_sdk::rt::Component<#name>;
             #[cfg(target_family = "wasm")]

@@ -1,0 +1,7 @@
+use ays_sdk::prelude::*;
+
+#[actor]
+#[derive(Schema)]
+struct Probe;
+
+fn main() {}
