@@ -62,6 +62,16 @@ impl fmt::Display for Problem {
 
 impl std::error::Error for Problem {}
 
+/// The most problems of one file, or of one plan, that are reported.
+pub(crate) const MOST_PROBLEMS: usize = 100;
+
+/// Adds a problem unless there are enough. It is made only then: finding its line means going through the file.
+pub(crate) fn report(problems: &mut Vec<Problem>, problem: impl FnOnce() -> Problem) {
+    if problems.len() < MOST_PROBLEMS {
+        problems.push(problem());
+    }
+}
+
 /// Text for one line of a terminal: what a stranger wrote into a file neither breaks the line nor colours the rest, nor
 /// goes on for pages.
 pub(crate) fn plain(text: &str) -> Cow<'_, str> {

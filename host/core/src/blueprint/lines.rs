@@ -57,7 +57,7 @@ pub(super) fn find(text: &str, path: &[Part<'_>]) -> Option<usize> {
                     .enumerate()
                     .filter(|(_, line)| own(line) && value_of(line.content, key).is_some());
                 // Of a key that is there twice, the second is the mistake.
-                let hit = if nth + 1 == path.len() { hits.last() } else { hits.next() };
+                let hit = if nth + 1 == path.len() { hits.next_back() } else { hits.next() };
                 let Some((at, line)) = hit else { break };
 
                 found = Some(line.number);

@@ -8,7 +8,7 @@ use super::wanted::Wanted;
 use crate::{
     ActorName, ServiceKey,
     manifest::Manifest,
-    problem::{Problem, list, quote},
+    problem::{Problem, list, quote, report},
     schema::{Given, Link},
     service::Links,
 };
@@ -18,7 +18,14 @@ const MOST_CREATED: u32 = 100;
 
 /// All services there are and will be, by role.
 pub(super) struct Roles {
-    by_role: BTreeMap<String, BTreeSet<ServiceKey>>,
+    by_role: BTreeMap<String, Role>,
+}
+
+#[derive(Default)]
+struct Role {
+    keys: BTreeSet<ServiceKey>,
+    /// A role may have several actors, and each an instance of the same name.
+    by_instance: BTreeMap<String, BTreeSet<ServiceKey>>,
 }
 
 impl Roles {
@@ -30,43 +37,40 @@ impl Roles {
 
     pub(super) fn add(&mut self, key: ServiceKey) {
         let role = key.actor().split('.').next().unwrap_or_default().to_owned();
-        self.by_role.entry(role).or_default().insert(key);
+        let role = self.by_role.entry(role).or_default();
+        role.by_instance.entry(key.instance().to_owned()).or_default().insert(key.clone());
+        role.keys.insert(key);
     }
 
     fn of(&self, role: &str) -> impl Iterator<Item = &ServiceKey> + Clone {
-        self.by_role.get(role).into_iter().flatten()
+        self.by_role.get(role).into_iter().flat_map(|role| &role.keys)
     }
 
-    /// The service of this role that `name` stands for: an instance, or a whole key.
+    /// The service of this role that `name` stands for: a whole key, or else an instance.
     fn find(&self, role: &str, name: &str) -> Result<ServiceKey, (String, String)> {
-        let hits: Vec<&ServiceKey> =
-            self.of(role).filter(|key| key.as_str() == name || key.instance() == name).collect();
-        match hits.as_slice() {
-            [key] => Ok((*key).clone()),
-            [] => {
-                let what = format!("names {}, but there is no such service of role `{role}`", quote(name));
-                let right = match self.of(role).next() {
-                    Some(_) => format!(
-                        "the services of that role are {}",
-                        list(self.of(role).map(ServiceKey::as_str))
-                    ),
-                    None => format!("`{role}__…:` in a blueprint would be right"),
-                };
-                Err((what, right))
-            }
-            [first, ..] => {
-                // An instance may be called like another's whole key; the whole key goes first.
-                if let Some(key) = hits.iter().find(|key| key.as_str() == name) {
-                    return Ok((**key).clone());
-                }
-                let what = format!(
-                    "names {}, which may be {}",
-                    quote(name),
-                    list(hits.iter().map(|key| key.as_str()))
-                );
-                Err((what, format!("the whole key, as {first}, would be right")))
-            }
+        let known = self.by_role.get(role);
+        let key =
+            name.parse::<ServiceKey>().ok().filter(|key| known.is_some_and(|role| role.keys.contains(key)));
+        if let Some(key) = key {
+            return Ok(key);
         }
+        let hits = || known.and_then(|role| role.by_instance.get(name)).into_iter().flatten();
+        let Some(first) = hits().next() else {
+            let what = format!("names {}, but there is no such service of role `{role}`", quote(name));
+            let right = match self.of(role).next() {
+                Some(_) => {
+                    format!("the services of that role are {}", list(self.of(role).map(ServiceKey::as_str)))
+                }
+                None => format!("`{role}__…:` in a blueprint would be right"),
+            };
+            return Err((what, right));
+        };
+        if hits().nth(1).is_some() {
+            let what =
+                format!("names {}, which may be {}", quote(name), list(hits().map(ServiceKey::as_str)));
+            return Err((what, format!("the whole key, as {first}, would be right")));
+        }
+        Ok(first.clone())
     }
 }
 
@@ -105,15 +109,12 @@ pub(super) fn resolve<'a>(
         };
         match keys {
             Ok(keys) if keys.contains(&wanted.key) => {
-                problems.push(wanted.problem(
-                    &field.name,
-                    "names the service itself",
-                    "another service would be right",
-                ));
+                let (what, right) = ("names the service itself", "another service would be right");
+                report(problems, || wanted.problem(&field.name, what, right));
             }
             Ok(keys) if keys.is_empty() && !wanted.given.links.contains_key(&field.name) => {}
             Ok(keys) => drop(resolved.fields.insert(field.name.clone(), keys)),
-            Err((what, right)) => problems.push(wanted.problem(&field.name, what, right)),
+            Err((what, right)) => report(problems, || wanted.problem(&field.name, what, right)),
         }
     }
     resolved

@@ -45,6 +45,7 @@ mod lines;
 mod links;
 mod plan;
 mod read;
+mod runs;
 mod select;
 mod step;
 mod wanted;

@@ -1,6 +1,6 @@
 //! Plans: what applying blueprints changes.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -9,19 +9,20 @@ use super::{
     ActionItem, Block, Blueprint, FilterItem, Selector, Step,
     lines::Part,
     links::{self, Roles},
-    read::MOST_PROBLEMS,
+    runs::Runs,
     wanted::{self, Wanted},
 };
 use crate::{
-    Id, JsonText, ServiceKey, Timestamp,
+    JsonText, ServiceKey, Timestamp,
     changes::{Changes, NewSchedule, NewService, ServiceUpdate},
     filter::{EventFilter, Subscription},
     job::{Cause, JobState, NewJob},
     manifest::Manifest,
-    problem::{Problem, list, nearest},
-    run::{self, NewRun, Run, Target, Task},
+    problem::{MOST_PROBLEMS, Problem, list, nearest, report},
+    run::{NewRun, Run, Task},
     schedule::{Recurring, Schedule},
-    service::{ActionStatus, Links, Service},
+    schema::Mismatch,
+    service::{Links, Service},
 };
 
 /// What there is in a namespace before blueprints are applied.
@@ -46,6 +47,9 @@ pub struct Plan {
     #[serde(skip)]
     pub changes: Changes,
 }
+
+/// The most steps of one plan. A short file can ask for very much, as each of its items may be about each service.
+const MOST_STEPS: usize = 500_000;
 
 /// Actions that every actor may have; one that is missing does nothing and succeeds.
 const STANDARD: [&str; 18] = [
@@ -93,17 +97,30 @@ pub fn plan(
                 (name.as_str(), manifest.actions.iter().map(|a| a.name.clone()).collect())
             })
             .collect(),
-        filters: BTreeMap::new(),
+        filters: current
+            .filters
+            .iter()
+            .map(|s| (filter_id(&s.service, &s.filter), s.filter.secret.clone()))
+            .collect(),
+        schedules: current
+            .schedules
+            .iter()
+            .map(|s| ((&s.service, s.action.as_str()), &s.recurring))
+            .collect(),
+        set: HashMap::new(),
         plan: Plan::default(),
         problems,
+        full: false,
     };
-    for subscription in &current.filters {
-        planner.filters.entry(subscription.service.clone()).or_default().push(subscription.filter.clone());
-    }
     planner.services(wanted);
     // What items match depends on the services, so there is no sense in going on without them.
     if planner.problems.is_empty() {
         planner.items(blueprints);
+    }
+    if planner.full {
+        let file = blueprints.first().map_or("", |blueprint| blueprint.file.as_str());
+        let right = "fewer items, or several applications one after the other, would be right";
+        planner.problems.push(Problem::new(file, format!("asks for more than {MOST_STEPS} steps"), right));
     }
     if planner.problems.is_empty() {
         return Ok(planner.plan);
@@ -116,6 +133,17 @@ pub fn plan(
     Err(planner.problems)
 }
 
+/// What tells the filters of all services apart: service, event, action, channel and tags.
+type FilterId = (ServiceKey, String, String, String, BTreeSet<String>);
+
+fn filter_id(key: &ServiceKey, filter: &EventFilter) -> FilterId {
+    let channel = if filter.channel.is_any() { String::new() } else { filter.channel.0.to_ascii_lowercase() };
+    (key.clone(), filter.event.folded().into(), filter.action.clone(), channel, filter.tags.clone())
+}
+
+/// A service, the services that its fields link it to, and the links that these make.
+type Linked<'a> = (Wanted<'a>, BTreeMap<String, Vec<ServiceKey>>, Links);
+
 struct Planner<'a> {
     actors: &'a BTreeMap<String, Manifest>,
     current: &'a Current,
@@ -123,10 +151,16 @@ struct Planner<'a> {
     world: BTreeMap<ServiceKey, Service>,
     /// By actor.
     actions: BTreeMap<&'a str, BTreeSet<String>>,
-    /// Those there are and will be.
-    filters: BTreeMap<ServiceKey, Vec<EventFilter>>,
+    /// The secrets of the filters there are and will be.
+    filters: HashMap<FilterId, Option<String>>,
+    /// How the schedules recur that there are.
+    schedules: HashMap<(&'a ServiceKey, &'a str), &'a Recurring>,
+    /// Where the schedules that are to be set stand: among the changes, and among the steps.
+    set: HashMap<(ServiceKey, String), (usize, usize)>,
     plan: Plan,
     problems: Vec<Problem>,
+    /// It was to become larger than a plan may be.
+    full: bool,
 }
 
 impl<'a> Planner<'a> {
@@ -153,7 +187,7 @@ impl<'a> Planner<'a> {
         }
     }
 
-    fn refuse_cycle(&mut self, linked: &[(Wanted<'a>, BTreeMap<String, Vec<ServiceKey>>, Links)]) {
+    fn refuse_cycle(&mut self, linked: &[Linked<'a>]) {
         let mut all: BTreeMap<&ServiceKey, Vec<&ServiceKey>> = BTreeMap::new();
         let old = self.current.services.iter().map(|(key, service)| (key, &service.links));
         for (key, links) in old.chain(linked.iter().map(|(wanted, _, links)| (&wanted.key, links))) {
@@ -179,8 +213,9 @@ impl<'a> Planner<'a> {
         let data = match wanted.manifest.schema.fill(wanted.given.values.clone()) {
             Ok(data) => JsonText::from(data),
             Err(mismatches) => {
-                let problem = |m: crate::schema::Mismatch| wanted.problem(&m.field, m.what, m.right);
-                self.problems.extend(mismatches.into_iter().map(problem));
+                for Mismatch { field, what, right } in mismatches {
+                    report(&mut self.problems, || wanted.problem(&field, what, right));
+                }
                 return;
             }
         };
@@ -306,6 +341,9 @@ impl<'a> Planner<'a> {
     fn filter_item(&mut self, blueprint: &Blueprint, nth: usize, item: &FilterItem) {
         let path = [Part::Key("eventfilters"), Part::Item(nth)];
         for action in &item.actions {
+            if self.full {
+                return;
+            }
             for key in self.select(blueprint, &path, &item.select, action, false) {
                 let filter = EventFilter {
                     event: item.event.clone(),
@@ -322,6 +360,9 @@ impl<'a> Planner<'a> {
     fn action_item(&mut self, blueprint: &Blueprint, nth: usize, item: &ActionItem, runs: &mut Runs) {
         let path = [Part::Key("actions"), Part::Item(nth)];
         for action in &item.actions {
+            if self.full {
+                return;
+            }
             let keys = self.select(blueprint, &path, &item.select, action, true);
             if let Some(period) = &item.recurring {
                 for key in &keys {
@@ -335,6 +376,7 @@ impl<'a> Planner<'a> {
                 }
             } else {
                 runs.add(action, item.force, &keys, &mut self.world, &self.actions);
+                self.full |= runs.tasks > MOST_STEPS;
             }
         }
     }
@@ -352,18 +394,20 @@ impl<'a> Planner<'a> {
         if matching.is_empty() {
             let there = list(self.world.keys().map(ServiceKey::as_str));
             let right = format!("the services are {there}; a pattern matches a whole name");
-            self.problems.push(blueprint.problem(path, format!("{} is there", select.describe()), right));
+            let what = format!("{} is there", select.describe());
+            report(&mut self.problems, || blueprint.problem(path, what, right));
             return Vec::new();
         }
         let (having, lacking): (Vec<&ServiceKey>, Vec<&ServiceKey>) = matching
             .iter()
             .partition(|key| self.actions.get(key.actor()).is_some_and(|names| names.contains(action)));
         let standard = may_lack && STANDARD.contains(&action);
-        if !lacking.is_empty() && !standard && !(select.is_any() && !having.is_empty()) {
+        if !lacking.is_empty() && !standard && (having.is_empty() || !select.is_any()) {
             // One for each actor: its services are alike.
             let mut actors = HashSet::new();
             for key in lacking.iter().filter(|key| actors.insert(key.actor())) {
-                self.problems.push(self.no_action(blueprint, path, key, action));
+                let problem = self.no_action(blueprint, path, key, action);
+                report(&mut self.problems, || problem);
             }
             return Vec::new();
         }
@@ -386,48 +430,51 @@ impl<'a> Planner<'a> {
     }
 
     fn set_filter(&mut self, key: &ServiceKey, filter: EventFilter) {
-        let known = self.filters.entry(key.clone()).or_default();
-        match known.iter_mut().find(|known| known.same(&filter)) {
-            Some(known) if known.secret == filter.secret => return,
-            Some(known) => known.secret.clone_from(&filter.secret),
-            None => known.push(filter.clone()),
+        let id = filter_id(key, &filter);
+        if self.filters.get(&id).is_some_and(|secret| *secret == filter.secret) || self.is_full() {
+            return;
         }
+        self.filters.insert(id, filter.secret.clone());
         let (event, action) = (filter.event.clone(), filter.action.clone());
         self.plan.steps.push(Step::Filter { service: key.clone(), event, action });
         self.plan.changes.filters.push((key.clone(), filter));
     }
 
     fn set_schedule(&mut self, key: &ServiceKey, action: &str, recurring: Recurring) {
-        let schedules = &mut self.plan.changes.schedules;
-        if let Some(planned) = schedules.iter_mut().find(|s| s.service == *key && s.action == action) {
-            planned.recurring = recurring.clone();
-            for step in &mut self.plan.steps {
-                if let Step::Schedule { service, action: of, recurring: shown } = step
-                    && (&*service, of.as_str()) == (key, action)
-                {
-                    *shown = recurring.clone();
-                }
+        let id = (key.clone(), action.to_owned());
+        if let Some((change, step)) = self.set.get(&id) {
+            if let Some(planned) = self.plan.changes.schedules.get_mut(*change) {
+                planned.recurring = recurring.clone();
+            }
+            if let Some(Step::Schedule { recurring: shown, .. }) = self.plan.steps.get_mut(*step) {
+                *shown = recurring;
             }
             return;
         }
-        let mut known = self.current.schedules.iter();
-        if known.any(|known| known.service == *key && known.action == action && known.recurring == recurring)
-        {
+        if self.schedules.get(&(key, action)).is_some_and(|known| **known == recurring) || self.is_full() {
             return;
         }
+        self.set.insert(id, (self.plan.changes.schedules.len(), self.plan.steps.len()));
         let has = |awaited: &&str| {
             *awaited != action && self.actions.get(key.actor()).is_some_and(|a| a.contains(*awaited))
         };
         let done =
             |awaited: &&str| self.current.services.get(key).is_some_and(|service| service.done(awaited));
         let waits_for = ["init", "install"].into_iter().filter(has).filter(|awaited| !done(awaited));
-        schedules.push(NewSchedule {
+        let waits_for = waits_for.map(str::to_owned).collect();
+        self.plan.changes.schedules.push(NewSchedule {
             service: key.clone(),
             action: action.into(),
             recurring: recurring.clone(),
-            waits_for: waits_for.map(str::to_owned).collect(),
+            waits_for,
         });
         self.plan.steps.push(Step::Schedule { service: key.clone(), action: action.into(), recurring });
+    }
+
+    /// Whether the plan is as large as one may be.
+    fn is_full(&mut self) -> bool {
+        self.full |= self.plan.steps.len() >= MOST_STEPS;
+        self.full
     }
 
     fn start(&mut self, mut runs: Runs) {
@@ -435,15 +482,12 @@ impl<'a> Planner<'a> {
             return;
         }
         let action = runs.asked.join(", ");
-        let is_under_way = |task: &Task| {
-            let steps = self
-                .current
-                .runs
-                .iter()
-                .filter(|run| run.state == JobState::Running)
-                .flat_map(|run| &run.steps);
-            steps.flatten().any(|other| other == task)
-        };
+        let running = self.current.runs.iter().filter(|run| run.state == JobState::Running);
+        let under_way: HashSet<_> = running
+            .flat_map(|run| run.steps.iter().flatten())
+            .map(|task| (&task.service, &task.action, &task.args))
+            .collect();
+        let is_under_way = |task: &Task| under_way.contains(&(&task.service, &task.action, &task.args));
         if runs.steps.iter().flatten().all(is_under_way) {
             let why = if runs.steps.is_empty() { "nothing is left to do" } else { "is under way" };
             self.plan.steps.push(Step::Unchanged { what: format!("run {action}: {why}") });
@@ -462,65 +506,6 @@ impl<'a> Planner<'a> {
             .steps
             .push(Step::Run { action: action.clone(), jobs: runs.steps.iter().map(shown).collect() });
         self.plan.changes.runs.push(NewRun { action, steps: runs.steps });
-    }
-}
-
-/// The steps of the one run that the items make together.
-struct Runs {
-    asked: Vec<String>,
-    steps: Vec<Vec<Task>>,
-    /// The `init` of the services that are created: the first step, if there is any other.
-    init: Vec<Task>,
-}
-
-impl Runs {
-    fn of_creation(changes: &Changes, world: &mut BTreeMap<ServiceKey, Service>) -> Self {
-        let jobs = changes.create.iter().flat_map(|service| &service.jobs).filter(|job| job.action == "init");
-        let init: Vec<Task> = jobs
-            .map(|job| Task {
-                service: job.service.clone(),
-                action: "init".into(),
-                args: JsonText::empty_list(),
-            })
-            .collect();
-        let mut runs = Self { asked: Vec::new(), steps: Vec::new(), init: Vec::new() };
-        init.iter().for_each(|task| runs.ends_well(task, world));
-        runs.init = init;
-        runs
-    }
-
-    fn add(
-        &mut self,
-        action: &str,
-        force: bool,
-        keys: &[ServiceKey],
-        world: &mut BTreeMap<ServiceKey, Service>,
-        actions: &BTreeMap<&str, BTreeSet<String>>,
-    ) {
-        self.asked.push(action.into());
-        let targets: Vec<Target<'_>> = keys
-            .iter()
-            .filter_map(|key| Some(Target { service: world.get(key)?, actions: actions.get(key.actor())? }))
-            .collect();
-        let steps = NewRun::plan(action, &JsonText::empty_list(), &targets, force).steps;
-        for task in steps.iter().flatten() {
-            self.ends_well(task, world);
-        }
-        self.steps.extend(steps);
-    }
-
-    /// What follows is planned as if this had been done.
-    fn ends_well(&self, task: &Task, world: &mut BTreeMap<ServiceKey, Service>) {
-        if !run::is_life_cycle(&task.action) {
-            return;
-        }
-        let Some(service) = world.get_mut(&task.service) else { return };
-        for undone in run::undoes(&task.action) {
-            service.actions.remove(*undone);
-        }
-        let never = Timestamp::from_millis(0);
-        let status = ActionStatus { state: JobState::Ok, job: Id::first_at(never), at: never };
-        service.actions.insert(task.action.clone(), status);
     }
 }
 

@@ -8,13 +8,10 @@ use super::{ActionItem, Block, Blueprint, FilterItem, Selector, lines::Part, yam
 use crate::{
     EventName, ServiceKey,
     event::Channel,
-    problem::{Problem, nearest, quote},
+    problem::{MOST_PROBLEMS, Problem, nearest, quote, report},
     schedule::Period,
     schema::{Pattern, describe},
 };
-
-/// The most problems of one file that are reported.
-pub(super) const MOST_PROBLEMS: usize = 100;
 
 /// Reads a blueprint. `file` is its name, for messages. A file without any content is a blueprint that says nothing.
 ///
@@ -32,9 +29,9 @@ pub fn read(file: &str, text: &str) -> Result<Blueprint, Vec<Problem>> {
         .collect();
     let mut reader = Reader { blueprint: &blueprint, problems: Vec::new() };
     let mut blocks = Vec::new();
+    // Keys at the top that are no texts were reported by where they stand.
+    let reported = document.problems.iter().any(|(place, ..)| place.is_empty());
     for (name, value) in document.members {
-        // Keys that are no texts were reported by where they stand.
-        let reported = document.problems.iter().any(|(place, ..)| place.is_empty());
         blocks.extend(reader.block(&name, value, reported));
         if reader.problems.len() >= MOST_PROBLEMS {
             break;
@@ -69,9 +66,7 @@ const BLOCKS: [(&str, &str); 8] = [
 
 impl Reader<'_> {
     fn report(&mut self, path: &[Part<'_>], what: impl Into<String>, right: impl Into<String>) {
-        if self.problems.len() < MOST_PROBLEMS {
-            self.problems.push(self.blueprint.problem(path, what, right));
-        }
+        report(&mut self.problems, || self.blueprint.problem(path, what, right));
     }
 
     /// `reported`: whether keys that are no texts were reported already, so that their stand-ins are left alone.

@@ -8,7 +8,7 @@ use super::{Block, Blueprint, lines::Part};
 use crate::{
     ServiceKey,
     manifest::Manifest,
-    problem::{Problem, list, nearest},
+    problem::{Problem, list, nearest, report},
     schema::{Given, describe},
 };
 
@@ -57,7 +57,7 @@ pub(super) fn gather<'a>(
                                     format!("{}, but {} gives it another value", describe(value), first.file);
                                 let right = "the same value in both files, or the field in one of them, would be right";
                                 let path = [Part::Key(key.as_str()), Part::Key(field)];
-                                problems.push(blueprint.problem(&path, what, right));
+                                report(problems, || blueprint.problem(&path, what, right));
                             }
                             Some(_) => {}
                             None => drop(known.insert(field.clone(), value.clone())),
@@ -75,19 +75,18 @@ pub(super) fn gather<'a>(
                 Some(meant) => format!("did you mean `{meant}`? The actors are {}", list(names)),
                 None => format!("the actors are {}", list(names)),
             };
-            problems.push(file.problem(
-                &[Part::Key(key.as_str())],
-                format!("there is no actor `{}`", key.actor()),
-                right,
-            ));
+            let what = format!("there is no actor `{}`", key.actor());
+            report(problems, || file.problem(&[Part::Key(key.as_str())], what, right));
             continue;
         };
         match manifest.schema.accept(&given) {
             Ok(given) => wanted.push(Wanted { key: key.clone(), manifest, file: Some(file), given }),
-            Err(mismatches) => problems.extend(mismatches.into_iter().map(|mismatch| {
-                let path = [Part::Key(key.as_str()), Part::Key(&mismatch.field)];
-                file.problem(&path, mismatch.what, mismatch.right)
-            })),
+            Err(mismatches) => {
+                for mismatch in mismatches {
+                    let path = [Part::Key(key.as_str()), Part::Key(&mismatch.field)];
+                    report(problems, || file.problem(&path, &mismatch.what, &mismatch.right));
+                }
+            }
         }
     }
     wanted

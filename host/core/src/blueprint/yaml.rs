@@ -3,7 +3,10 @@
 
 use std::{cell::RefCell, fmt};
 
-use serde::de::{DeserializeSeed, EnumAccess, Error, MapAccess, SeqAccess, VariantAccess, Visitor};
+use serde::{
+    Deserialize,
+    de::{DeserializeSeed, EnumAccess, Error, MapAccess, SeqAccess, VariantAccess, Visitor},
+};
 use serde_json::{Map, Number, Value};
 
 use crate::problem::{Problem, quote};
@@ -60,14 +63,25 @@ pub(super) fn read(file: &str, text: &str) -> Result<Document, Problem> {
         }
         None => not_yaml(file, text, &error),
     })?;
-    if documents.next().is_some() {
+    if let Some(second) = documents.next() {
+        // What is wrong with the first one's end comes to light only here.
+        if let Err(error) = serde::de::IgnoredAny::deserialize(second) {
+            return Err(not_yaml(file, text, &error));
+        }
         let right = "one document would be right; files run in the order of their names";
-        let line = text.lines().enumerate().skip(1).filter(|(_, line)| line.starts_with("---")).last();
         return Err(
-            Problem::new(file, "has more than one document (`---`)", right).on_line(line.map(|(n, _)| n + 1))
+            Problem::new(file, "has more than one document (`---`)", right).on_line(second_document(text))
         );
     }
     Ok(Document { members, problems: state.problems })
+}
+
+/// The line of the first `---` that has something before it.
+fn second_document(text: &str) -> Option<usize> {
+    let mut lines =
+        text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty() && !line.starts_with('#'));
+    lines.next();
+    lines.find(|(_, line)| line.starts_with("---")).map(|(nth, _)| nth + 1)
 }
 
 /// For [`lines`](super::lines).

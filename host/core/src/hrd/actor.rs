@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::entry::{Entry, entries, is_quoted, quoted};
 use crate::{
-    problem::{Problem, nearest, quote},
+    problem::{MOST_PROBLEMS, Problem, nearest, quote},
     schedule::{Missed, Period, Recurring},
 };
 
@@ -76,6 +76,7 @@ pub fn parse_actor(file: &str, text: &str) -> Result<ActorConfig, Vec<Problem>> 
         }
     }
     problems.sort_by_key(|problem| problem.line);
+    problems.truncate(MOST_PROBLEMS);
     if problems.is_empty() { Ok(config) } else { Err(problems) }
 }
 

@@ -4,7 +4,7 @@ use serde_json::{Map, Number, Value};
 
 use super::entry::{Entry, entries, is_quoted, quoted};
 use crate::{
-    problem::{Problem, list, nearest, quote},
+    problem::{MOST_PROBLEMS, Problem, list, nearest, quote},
     schema::{Consume, Field, FieldType, Pattern, Schema},
 };
 
@@ -58,6 +58,7 @@ pub fn parse_schema(file: &str, text: &str) -> Result<Schema, Vec<Problem>> {
 
 fn sorted(mut problems: Vec<Problem>) -> Vec<Problem> {
     problems.sort_by_key(|problem| problem.line);
+    problems.truncate(MOST_PROBLEMS);
     problems
 }
 

@@ -17,9 +17,12 @@ mod kind;
 mod pattern;
 mod value;
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, fmt};
 
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{Error as _, SeqAccess, Visitor},
+};
 use serde_json::{Map, Number, Value};
 
 pub use kind::FieldType;
@@ -294,10 +297,31 @@ impl Field {
 
 impl<'de> Deserialize<'de> for Schema {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let fields = Vec::<Field>::deserialize(deserializer)?;
-        Self::new(fields).map_err(|wrong| {
+        struct Fields;
+        impl<'de> Visitor<'de> for Fields {
+            type Value = Vec<Field>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list of fields")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Vec<Field>, A::Error> {
+                // Counted on the way: each field may cost the compilation of a regular expression.
+                let mut fields = Vec::new();
+                while let Some(field) = seq.next_element()? {
+                    fields.push(field);
+                    if fields.len() > MOST_FIELDS {
+                        return Err(A::Error::custom(format!(
+                            "schema: there are more than {MOST_FIELDS} fields"
+                        )));
+                    }
+                }
+                Ok(fields)
+            }
+        }
+        Self::new(deserializer.deserialize_seq(Fields)?).map_err(|wrong| {
             let wrong: Vec<String> = wrong.iter().map(|mismatch| format!("schema: {mismatch}")).collect();
-            serde::de::Error::custom(wrong.join("\n"))
+            D::Error::custom(wrong.join("\n"))
         })
     }
 }
