@@ -78,16 +78,13 @@ pub fn unknown_action(name: &str, actions: &[&str]) -> Error {
     Error::fatal(format_args!("no action `{name}`; the actor has {actions}"))
 }
 
-/// The args of an action with parameters of its own, as the struct that `#[actor]` makes of them.
-pub fn args<T: DeserializeOwned>(job: &Job, signature: &str) -> Result<T> {
-    serde_json::from_str(job.args_json()).map_err(|error| {
-        Error::fatal(format_args!("the job's args do not fit {signature}: {error}; they are {}", job.shown_args()))
-    })
-}
-
 /// The manifest from its parts: of the actions and filters only those that were compiled in.
 pub fn manifest(head: &str, schema: &str, actions: &[&str], filters: &[&str]) -> String {
-    format!(r#"{head},"schema":{schema},"actions":[{}],"filters":[{}]}}"#, actions.join(","), filters.join(","))
+    format!(
+        r#"{head},"schema":{schema},"actions":[{}],"filters":[{}]}}"#,
+        actions.join(","),
+        filters.join(",")
+    )
 }
 
 /// The default of a field that holds any JSON.
@@ -167,7 +164,10 @@ mod tests {
         assert_eq!(Returned(()).text().unwrap(), "null");
         assert_eq!(Returned(vec![1, 2]).text().unwrap(), "[1,2]");
         assert_eq!(Returned(Ok::<_, Error>("x")).text().unwrap(), r#""x""#);
-        assert_eq!(Returned(Err::<(), _>(std::fmt::Error)).text().unwrap_err().message(), std::fmt::Error.to_string());
+        assert_eq!(
+            Returned(Err::<(), _>(std::fmt::Error)).text().unwrap_err().message(),
+            std::fmt::Error.to_string()
+        );
     }
 
     #[test]

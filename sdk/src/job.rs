@@ -25,8 +25,9 @@ impl Job {
     /// # Errors
     /// If they have another form. It is not retried, since they will not change.
     pub fn args<T: DeserializeOwned>(&self) -> Result<T> {
-        serde_json::from_str(&self.args)
-            .map_err(|error| Error::fatal(format_args!("the job's args do not fit: {error}; they are {}", self.shown_args())))
+        serde_json::from_str(&self.args).map_err(|error| {
+            Error::fatal(format_args!("the job's args do not fit: {error}; they are {}", self.shown_args()))
+        })
     }
 
     /// The arguments as JSON text.

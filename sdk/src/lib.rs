@@ -36,6 +36,7 @@
 //! The guide with all options is `README.md` beside this crate.
 
 mod actor;
+mod args;
 mod error;
 pub mod events;
 mod job;
@@ -57,7 +58,9 @@ pub use serde_json;
 /// The derives `Serialize` and `Deserialize` in it write code that names the crate `serde`; an actor that depends only
 /// on `ays-sdk` adds `#[serde(crate = "ays_sdk::serde")]` to the struct.
 pub mod prelude {
-    pub use crate::{Error, Job, Result, ResultExt, Schema, action, actor, events, log, on, schedules, service};
+    pub use crate::{
+        Error, Job, Result, ResultExt, Schema, action, actor, events, log, on, schedules, service,
+    };
     pub use serde::{Deserialize, Serialize};
     pub use serde_json::{Value, json};
 }
@@ -79,6 +82,8 @@ pub mod bindings {
 #[doc(hidden)]
 pub mod rt {
     pub use crate::actor::{
-        Component, Plain, Returned, args, load, manifest, reading, text, unknown_action, value_from_default, writing,
+        Component, Plain, Returned, load, manifest, reading, text, unknown_action, value_from_default,
+        writing,
     };
+    pub use crate::args::Args;
 }

@@ -67,6 +67,12 @@ impl Everything {
         this_is_not_compiled();
     }
 
+    /// The macro's own names are none that a parameter could have.
+    #[action]
+    fn names(&self, _j: &Job, args: u8, this: u8, job: u8, action: u8) -> Vec<u8> {
+        vec![args, this, job, action]
+    }
+
     #[action]
     fn r#move(&self) -> Result<()> {
         self.helper().context("moving").fatal()
@@ -98,11 +104,14 @@ fn the_host_reads_in_the_manifest_what_the_attributes_say() {
     let manifest: Manifest = serde_json::from_str(&Everything::describe()).unwrap();
     assert_eq!(manifest.interface, ays_core::manifest::INTERFACE);
     assert_eq!(manifest.name.as_str(), "everything.test");
-    assert_eq!(manifest.action_names(), "nothing, processChange, on_ping, either, move");
+    assert_eq!(manifest.action_names(), "nothing, processChange, on_ping, either, names, move");
     assert_eq!(manifest.capabilities, ["events", "http:example.org"]);
     assert_eq!(manifest.instance, Instancing::Fresh);
     let limits = manifest.limits;
-    assert_eq!((limits.memory_bytes, limits.wall_ms, limits.events), (Some(16 << 20), Some(120_000), Some(10)));
+    assert_eq!(
+        (limits.memory_bytes, limits.wall_ms, limits.events),
+        (Some(16 << 20), Some(120_000), Some(10))
+    );
     assert_eq!((limits.cpu_ms, limits.log_bytes, limits.data_bytes), (None, None, None));
 
     let nothing = manifest.action("nothing").unwrap();
@@ -112,8 +121,14 @@ fn the_host_reads_in_the_manifest_what_the_attributes_say() {
     let all = manifest.action("processChange").unwrap();
     assert_eq!(all.description, "All options.");
     let recurring = all.recurring.clone().unwrap();
-    assert_eq!((recurring.period.to_string().as_str(), recurring.missed, recurring.log), ("30 3 * * *", Missed::All, false));
-    assert_eq!(all.retry, Some(RetryPolicy { attempts: 3, delays_s: vec![10, 300], ..RetryPolicy::default() }));
+    assert_eq!(
+        (recurring.period.to_string().as_str(), recurring.missed, recurring.log),
+        ("30 3 * * *", Missed::All, false)
+    );
+    assert_eq!(
+        all.retry,
+        Some(RetryPolicy { attempts: 3, delays_s: vec![10, 300], ..RetryPolicy::default() })
+    );
     assert_eq!(all.order, Order::Strict);
     let limits = all.limits;
     assert_eq!((limits.cpu_ms, limits.wall_ms, limits.memory_bytes), (Some(250), Some(30_000), Some(65_536)));
@@ -132,7 +147,8 @@ fn the_host_reads_in_the_manifest_what_the_attributes_say() {
             (filter.event.as_str(), filter.action.as_str(), filter.channel.0.as_str(), tags.join("+"))
         })
         .collect();
-    let wanted = [("Ping", "on_ping", "webservice", "a+b".to_owned()), ("pong", "on_ping", "", String::new())];
+    let wanted =
+        [("Ping", "on_ping", "webservice", "a+b".to_owned()), ("pong", "on_ping", "", String::new())];
     assert_eq!(filters, wanted);
 
     let links: Vec<_> = manifest.schema.fields.iter().map(|field| field.link().unwrap()).collect();
@@ -154,13 +170,23 @@ fn what_is_compiled_out_is_in_neither_manifest_nor_dispatch() {
 fn args_reach_parameters_by_position_or_by_name() {
     assert_eq!(run("nothing", "[]").unwrap(), "null");
     assert_eq!(run("processChange", "[]").unwrap(), "2");
+    assert_eq!(run("names", "[1,2,3,4]").unwrap(), "[1,2,3,4]");
     assert_eq!(run("on_ping", r#"["ab",2]"#).unwrap(), r#""abab""#);
     assert_eq!(run("on_ping", r#"["ab"]"#).unwrap(), r#""ab""#);
     assert_eq!(run("on_ping", r#"{"times":2,"who":"ab","else":0}"#).unwrap(), r#""abab""#);
-    for wrong in ["[]", "[1]", r#"["ab",2,3]"#, r#"{"times":2}"#, "7"] {
+    for (wrong, why) in [
+        ("[]", "`who` is missing"),
+        ("[1]", "`who`: invalid type: integer `1`, expected a string at line 1 column 1"),
+        (r#"["ab",2,3]"#, "3 are too many"),
+        (r#"{"times":2}"#, "`who` is missing"),
+        ("7", "expected a sequence at line 1 column 1"),
+    ] {
         let (message, retry) = fails("on_ping", wrong);
-        assert!(message.starts_with("the job's args do not fit `on_ping(who: String, times: Option<u8>)`: "), "{message}");
-        assert!(message.ends_with(&format!("; they are {wrong}")), "{message}");
+        assert!(
+            message.starts_with("the job's args do not fit `on_ping(who: String, times: Option<u8>)`: "),
+            "{message}"
+        );
+        assert!(message.ends_with(&format!("{why}; they are {wrong}")), "{message}");
         assert!(!retry);
     }
 }
@@ -168,6 +194,6 @@ fn args_reach_parameters_by_position_or_by_name() {
 #[test]
 fn failures_say_whether_another_attempt_makes_sense() {
     assert_eq!(fails("move", "[]"), ("moving: stuck".into(), false));
-    let unknown = "no action `Nothing`; the actor has nothing, processChange, on_ping, either, move";
+    let unknown = "no action `Nothing`; the actor has nothing, processChange, on_ping, either, names, move";
     assert_eq!(fails("Nothing", "[]"), (unknown.into(), false));
 }

@@ -11,8 +11,8 @@ use ays_core::{
 use proc_macro2::{Span, TokenStream};
 use quote::{format_ident, quote, quote_spanned};
 use syn::{
-    Attribute, Expr, ExprLit, FnArg, Ident, ImplItemFn, Lit, Meta, Pat, ReturnType, Type, meta::ParseNestedMeta,
-    spanned::Spanned,
+    Attribute, Expr, ExprLit, FnArg, Ident, ImplItemFn, Lit, Meta, Pat, ReturnType, Type, ext::IdentExt,
+    meta::ParseNestedMeta, spanned::Spanned,
 };
 
 use crate::quantity;
@@ -53,7 +53,10 @@ impl Action {
         method.attrs.retain(|attr| match attr.path().segments.last() {
             Some(last) if last.ident == "action" => {
                 if own.replace(attr.clone()).is_some() {
-                    report(syn::Error::new_spanned(attr, "a second `#[action]`; one with all options would be right"));
+                    report(syn::Error::new_spanned(
+                        attr,
+                        "a second `#[action]`; one with all options would be right",
+                    ));
                 }
                 false
             }
@@ -90,7 +93,10 @@ impl Action {
         for on in &ons {
             match read_filter(on, &spec.name) {
                 Ok(filter) if filters.iter().any(|other| other.same(&filter)) => {
-                    report(syn::Error::new_spanned(on, "the same filter is there twice; once would be right"));
+                    report(syn::Error::new_spanned(
+                        on,
+                        "the same filter is there twice; once would be right",
+                    ));
                 }
                 Ok(filter) => filters.push(filter),
                 Err(error) => report(error),
@@ -122,7 +128,7 @@ impl Action {
         let Self { cfgs, method, .. } = self;
         let name = &self.spec.name;
         let with = if self.writes { format_ident!("writing") } else { format_ident!("reading") };
-        let job = self.takes_job.then(|| quote! { job, });
+        let job = self.takes_job.then(|| quote! { __ays_job, });
         let params: Vec<_> = self.params.iter().map(|param| &param.name).collect();
         let args = (!params.is_empty()).then(|| self.args());
         let text = quote_spanned! { self.output => ::ays_sdk::rt::Returned(returned).text() };
@@ -130,15 +136,15 @@ impl Action {
             #(#cfgs)*
             #name => {
                 #args
-                ::ays_sdk::rt::#with(|this| {
-                    let returned = Self::#method(this, #job #(args.#params),*);
+                ::ays_sdk::rt::#with(|__ays_this| {
+                    let returned = Self::#method(__ays_this, #job #(#params),*);
                     #text
                 })
             }
         }
     }
 
-    /// Reads the job's args into a struct: by position from a list, by name from an object.
+    /// Reads the job's args: by position from a list, by name from an object.
     fn args(&self) -> TokenStream {
         let shown: Vec<String> = self
             .params
@@ -146,18 +152,17 @@ impl Action {
             .map(|Param { name, ty }| format!("{name}: {}", quote! { #ty }.to_string().replace(' ', "")))
             .collect();
         let signature = format!("`{}({})`", self.spec.name, shown.join(", "));
-        let fields = self.params.iter().map(|Param { name, ty }| {
-            let default = is_option(ty).then(|| quote! { #[serde(default)] });
-            // An arg that the action does not use is still found by its name.
-            let arg = syn::ext::IdentExt::unraw(name).to_string();
-            let arg = arg.trim_start_matches('_');
-            quote_spanned! { ty.span() => #default #[serde(rename = #arg)] #name: #ty }
+        // An arg that the action does not use, and whose name therefore begins with `_`, is still found by its name.
+        let names =
+            self.params.iter().map(|param| param.name.unraw().to_string().trim_start_matches('_').to_owned());
+        let reads = self.params.iter().enumerate().map(|(nth, Param { name, ty })| {
+            let optional = is_option(ty);
+            let read = quote_spanned! { ty.span() => ::ays_sdk::rt::Args::take::<#ty> };
+            quote! { let #name = #read(&__ays_args, #nth, #optional)?; }
         });
         quote! {
-            #[derive(::ays_sdk::serde::Deserialize)]
-            #[serde(crate = "::ays_sdk::serde")]
-            struct __AysArgs { #(#fields),* }
-            let args: __AysArgs = ::ays_sdk::rt::args(job, #signature)?;
+            let __ays_args = ::ays_sdk::rt::Args::read(__ays_job, #signature, &[#(#names),*])?;
+            #(#reads)*
         }
     }
 }
@@ -204,25 +209,34 @@ impl Options {
                 self.needs_period = Some((meta.path.span(), "log"));
             }
             "retry" => self.retry = Some(read_retry(meta)?),
-            "order" => self.order = quantity::word(meta, &[("aside", Order::Aside), ("strict", Order::Strict)])?,
+            "order" => {
+                self.order = quantity::word(meta, &[("aside", Order::Aside), ("strict", Order::Strict)])?
+            }
             _ if read_limit(&option, meta, &mut self.limits)? => {}
-            _ => return Err(meta.error(format!("`{option}` is not an option of an action; they are {OPTIONS}"))),
+            _ => {
+                return Err(
+                    meta.error(format!("`{option}` is not an option of an action; they are {OPTIONS}"))
+                );
+            }
         }
         Ok(())
     }
 
     fn into_spec(self, method: &ImplItemFn) -> syn::Result<(ActionSpec, Span)> {
         if let (None, Some((span, option))) = (&self.period, self.needs_period) {
-            let message = format!("`{option}` means nothing without a period; `recurring = \"5s\"` beside it would be right");
+            let message = format!(
+                "`{option}` means nothing without a period; `recurring = \"5s\"` beside it would be right"
+            );
             return Err(syn::Error::new(span, message));
         }
         let (name, span) = match &self.name {
             Some(name) => (name.value(), name.span()),
             // A raw identifier, as `r#move`, without its prefix.
-            None => (syn::ext::IdentExt::unraw(&method.sig.ident).to_string(), method.sig.ident.span()),
+            None => (method.sig.ident.unraw().to_string(), method.sig.ident.span()),
         };
         if name.is_empty() || !name.chars().all(|c| c.is_alphanumeric() || "_-.".contains(c)) {
-            let message = format!("`{name}` is no name of an action; letters, digits, `_`, `-` and `.` would be right");
+            let message =
+                format!("`{name}` is no name of an action; letters, digits, `_`, `-` and `.` would be right");
             return Err(syn::Error::new(span, message));
         }
         let spec = ActionSpec {
@@ -242,7 +256,11 @@ impl Options {
 }
 
 /// Reads a limit that actor and action have in common; false if `option` is none.
-pub(crate) fn read_limit(option: &str, meta: &ParseNestedMeta<'_>, limits: &mut WantedLimits) -> syn::Result<bool> {
+pub(crate) fn read_limit(
+    option: &str,
+    meta: &ParseNestedMeta<'_>,
+    limits: &mut WantedLimits,
+) -> syn::Result<bool> {
     match option {
         "memory" => limits.memory_bytes = Some(quantity::bytes(meta)?),
         "cpu" => limits.cpu_ms = Some(quantity::duration_ms(meta)?),
@@ -276,15 +294,23 @@ fn read_retry(meta: &ParseNestedMeta<'_>) -> syn::Result<RetryPolicy> {
                 policy.most_ms = quantity::duration_ms(&meta)?;
                 exponential = Some(meta.path.span());
             }
-            _ => return Err(meta.error(format!("not an option of `retry`, which are attempts, delays, first and most; {WANTED}"))),
+            _ => {
+                return Err(meta.error(format!(
+                    "not an option of `retry`, which are attempts, delays, first and most; {WANTED}"
+                )));
+            }
         }
         Ok(())
     })?;
     if let (Some(span), false) = (exponential, policy.delays_s.is_empty()) {
-        return Err(syn::Error::new(span, format!("`first` and `most` mean nothing beside `delays`; {WANTED}")));
+        return Err(syn::Error::new(
+            span,
+            format!("`first` and `most` mean nothing beside `delays`; {WANTED}"),
+        ));
     }
     // A list of delays without a number of attempts means one retry for each.
-    let listed = (!policy.delays_s.is_empty()).then(|| u32::try_from(policy.delays_s.len()).unwrap_or(u32::MAX - 1) + 1);
+    let listed = (!policy.delays_s.is_empty())
+        .then(|| u32::try_from(policy.delays_s.len()).unwrap_or(u32::MAX - 1) + 1);
     policy.attempts = attempts.or(listed).unwrap_or(policy.attempts);
     Ok(policy)
 }
@@ -317,7 +343,8 @@ fn read_filter(on: &Attribute, action: &str) -> syn::Result<EventFilter> {
 fn read_signature(method: &ImplItemFn) -> syn::Result<(bool, bool, Vec<Param>)> {
     let sig = &method.sig;
     let right = format!("`fn {}(&self, job: &Job) -> Result<()>` would be right", sig.ident);
-    let wrong = |at: &dyn quote::ToTokens, what: &str| Err(syn::Error::new_spanned(at, format!("{what}; {right}")));
+    let wrong =
+        |at: &dyn quote::ToTokens, what: &str| Err(syn::Error::new_spanned(at, format!("{what}; {right}")));
     if let Some(token) = &sig.asyncness {
         return wrong(token, "an action cannot be async: the host runs one job at a time in an instance");
     }
@@ -341,7 +368,10 @@ fn read_signature(method: &ImplItemFn) -> syn::Result<(bool, bool, Vec<Param>)> 
     let mut inputs = sig.inputs.iter();
     let writes = match inputs.next() {
         Some(FnArg::Receiver(receiver)) if receiver.colon_token.is_some() || receiver.reference.is_none() => {
-            return wrong(receiver, "an action borrows the service's data: `&self` to read, `&mut self` to change them");
+            return wrong(
+                receiver,
+                "an action borrows the service's data: `&self` to read, `&mut self` to change them",
+            );
         }
         Some(FnArg::Receiver(receiver)) => receiver.mutability.is_some(),
         _ => {
@@ -366,7 +396,8 @@ fn read_signature(method: &ImplItemFn) -> syn::Result<(bool, bool, Vec<Param>)> 
             continue;
         }
         if let Type::Reference(_) | Type::ImplTrait(_) = &*input.ty {
-            let what = "an arg is read from JSON, so it has a type that owns its value, as `String` or `Vec<u8>`";
+            let what =
+                "an arg is read from JSON, so it has a type that owns its value, as `String` or `Vec<u8>`";
             return wrong(&input.ty, what);
         }
         let Pat::Ident(name) = &*input.pat else {

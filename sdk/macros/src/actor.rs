@@ -30,7 +30,8 @@ struct Options {
     limits: WantedLimits,
 }
 
-const OPTIONS: &str = "name, schema, config, capabilities, instance, memory, cpu, wall, log_bytes, data_bytes and events";
+const OPTIONS: &str =
+    "name, schema, config, capabilities, instance, memory, cpu, wall, log_bytes, data_bytes and events";
 
 impl Options {
     fn option(&mut self, meta: &ParseNestedMeta<'_>) -> syn::Result<()> {
@@ -44,7 +45,10 @@ impl Options {
             "capabilities" => {
                 for capability in quantity::texts(meta)? {
                     if capability.value().trim().is_empty() {
-                        return Err(syn::Error::new(capability.span(), "a capability has a name, as \"events\""));
+                        return Err(syn::Error::new(
+                            capability.span(),
+                            "a capability has a name, as \"events\"",
+                        ));
                     }
                     self.capabilities.push(capability.value());
                 }
@@ -54,7 +58,11 @@ impl Options {
                 self.instance = quantity::word(meta, &words)?;
             }
             _ if read_limit(&option, meta, &mut self.limits)? => {}
-            _ => return Err(meta.error(format!("`{option}` is not an option of an actor; they are {OPTIONS}"))),
+            _ => {
+                return Err(
+                    meta.error(format!("`{option}` is not an option of an actor; they are {OPTIONS}"))
+                );
+            }
         }
         Ok(())
     }
@@ -140,7 +148,10 @@ fn expand_impl(args: TokenStream, mut item: ItemImpl) -> TokenStream {
 fn check_target(item: &ItemImpl) -> syn::Result<Ident> {
     const RIGHT: &str = "`#[actor] impl Producer { … }` would be right";
     if let Some((_, path, _)) = &item.trait_ {
-        return Err(syn::Error::new_spanned(path, format!("an actor's actions are methods of its own, not of a trait; {RIGHT}")));
+        return Err(syn::Error::new_spanned(
+            path,
+            format!("an actor's actions are methods of its own, not of a trait; {RIGHT}"),
+        ));
     }
     if !item.generics.params.is_empty() {
         return Err(syn::Error::new_spanned(&item.generics, format!("an actor cannot be generic; {RIGHT}")));
@@ -148,7 +159,9 @@ fn check_target(item: &ItemImpl) -> syn::Result<Ident> {
     match &*item.self_ty {
         Type::Path(path) if path.qself.is_none() => match path.path.get_ident() {
             Some(name) => Ok(name.clone()),
-            None => Err(syn::Error::new_spanned(path, format!("an actor is a struct of this module; {RIGHT}"))),
+            None => {
+                Err(syn::Error::new_spanned(path, format!("an actor is a struct of this module; {RIGHT}")))
+            }
         },
         other => Err(syn::Error::new_spanned(other, format!("an actor is a struct; {RIGHT}"))),
     }
@@ -205,7 +218,9 @@ fn apply_config(file: &HrdFile, actions: &mut [Action], whole: bool, errors: &mu
 fn crate_name() -> syn::Result<ActorName> {
     let name = std::env::var("CARGO_PKG_NAME").unwrap_or_default();
     name.parse().map_err(|error| {
-        let message = format!("the crate's name cannot be the actor's: {error}; `#[actor(name = \"…\")]` would be right");
+        let message = format!(
+            "the crate's name cannot be the actor's: {error}; `#[actor(name = \"…\")]` would be right"
+        );
         syn::Error::new(Span::call_site(), message)
     })
 }
@@ -261,12 +276,12 @@ fn implementation(name: &Ident, head: &str, actions: &[Action]) -> TokenStream {
                 }
 
                 #[allow(unused_variables, reason = "an action may take no job, an actor have no action")]
-                fn run(action: &str, job: &::ays_sdk::Job) -> ::ays_sdk::Result<::std::string::String> {
+                fn run(__ays_action: &str, __ays_job: &::ays_sdk::Job) -> ::ays_sdk::Result<::std::string::String> {
                     #[allow(unused_imports, reason = "needed for actions that return something else than a Result")]
                     use ::ays_sdk::rt::Plain as _;
-                    match action {
+                    match __ays_action {
                         #(#arms)*
-                        _ => ::core::result::Result::Err(::ays_sdk::rt::unknown_action(action, NAMES)),
+                        _ => ::core::result::Result::Err(::ays_sdk::rt::unknown_action(__ays_action, NAMES)),
                     }
                 }
             }

@@ -5,8 +5,8 @@ use proc_macro2::{Span, TokenStream};
 use quote::quote;
 use serde_json::{Number, Value};
 use syn::{
-    Attribute, Data, DeriveInput, Expr, ExprLit, Fields, Ident, Lit, LitStr, Type, ext::IdentExt, meta::ParseNestedMeta,
-    spanned::Spanned,
+    Attribute, Data, DeriveInput, Expr, ExprLit, Fields, Ident, Lit, LitStr, Type, ext::IdentExt,
+    meta::ParseNestedMeta, spanned::Spanned,
 };
 
 use crate::{
@@ -25,10 +25,18 @@ fn expand_struct(input: &DeriveInput) -> syn::Result<TokenStream> {
     let name = &input.ident;
     let fields = match &input.data {
         Data::Struct(data) => &data.fields,
-        _ => return Err(syn::Error::new(name.span(), "a schema is a struct with named fields, or without any")),
+        _ => {
+            return Err(syn::Error::new(
+                name.span(),
+                "a schema is a struct with named fields, or without any",
+            ));
+        }
     };
     if !input.generics.params.is_empty() {
-        return Err(syn::Error::new_spanned(&input.generics, "a schema cannot be generic: the host knows no types"));
+        return Err(syn::Error::new_spanned(
+            &input.generics,
+            "a schema cannot be generic: the host knows no types",
+        ));
     }
     let mut schema = links(&input.attrs)?;
     match fields {
@@ -53,8 +61,9 @@ fn expand_struct(input: &DeriveInput) -> syn::Result<TokenStream> {
             ([one], Fields::Named(fields)) => fields
                 .named
                 .iter()
-                .find(|field| field.ident.as_ref().is_some_and(|ident| ident.unraw() == one.field))
-                .map_or(name.span(), Spanned::span),
+                .filter_map(|field| field.ident.as_ref())
+                .find(|ident| ident.unraw() == one.field)
+                .map_or(name.span(), Ident::span),
             _ => name.span(),
         };
         syn::Error::new(place, lines.join("\n"))
@@ -126,7 +135,8 @@ fn read_serde(attrs: &[Attribute]) -> syn::Result<Serde> {
     Ok(read)
 }
 
-const OPTIONS: &str = "default, type, descr, regex, minval, maxval, singlechoice, multichoice, alias, optional, ask and id";
+const OPTIONS: &str =
+    "default, type, descr, regex, minval, maxval, singlechoice, multichoice, alias, optional, ask and id";
 
 fn read_field(field: &syn::Field) -> syn::Result<Option<Field>> {
     let Some(ident) = &field.ident else {
@@ -189,7 +199,12 @@ fn number(meta: &ParseNestedMeta<'_>) -> syn::Result<Number> {
 
 /// The JSON of a literal, or of a list of them.
 fn json(expr: &Expr) -> syn::Result<Value> {
-    let wrong = || syn::Error::new_spanned(expr, "a literal, as `\"text\"`, `5`, `1.5`, `true` or `[\"a\", \"b\"]`, would be right");
+    let wrong = || {
+        syn::Error::new_spanned(
+            expr,
+            "a literal, as `\"text\"`, `5`, `1.5`, `true` or `[\"a\", \"b\"]`, would be right",
+        )
+    };
     Ok(match expr {
         Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) => Value::from(text.value()),
         Expr::Lit(ExprLit { lit: Lit::Bool(value), .. }) => Value::from(value.value),
@@ -227,7 +242,9 @@ fn own_type(ty: &Type) -> syn::Result<(FieldType, bool)> {
     Ok(match last.ident.to_string().as_str() {
         "String" => (FieldType::Str, false),
         "bool" => (FieldType::Bool, false),
-        "i8" | "i16" | "i32" | "i64" | "isize" | "u8" | "u16" | "u32" | "u64" | "usize" => (FieldType::Int, false),
+        "i8" | "i16" | "i32" | "i64" | "isize" | "u8" | "u16" | "u32" | "u64" | "usize" => {
+            (FieldType::Int, false)
+        }
         "f32" | "f64" => (FieldType::Float, false),
         "HashMap" | "BTreeMap" | "Map" => (FieldType::Dict, false),
         "HashSet" | "BTreeSet" => (FieldType::Set, false),

@@ -113,12 +113,18 @@ fn field_type(field: &Field) -> TokenStream {
         FieldType::Float => quote! { f64 },
         FieldType::Bool => quote! { bool },
         FieldType::IpPort => quote! { u16 },
-        FieldType::Dict => quote! { ::ays_sdk::serde_json::Map<::std::string::String, ::ays_sdk::serde_json::Value> },
+        FieldType::Dict => {
+            quote! { ::ays_sdk::serde_json::Map<::std::string::String, ::ays_sdk::serde_json::Value> }
+        }
         FieldType::Set => quote! { ::std::vec::Vec<::ays_sdk::serde_json::Value> },
         FieldType::Yaml | FieldType::Json => quote! { ::ays_sdk::serde_json::Value },
         _ => quote! { ::std::string::String },
     };
-    if field.is_list() { quote! { ::std::vec::Vec<#one> } } else { one }
+    if field.is_list() {
+        quote! { ::std::vec::Vec<#one> }
+    } else {
+        one
+    }
 }
 
 /// The code of a value that is known to fit the field.

@@ -19,9 +19,11 @@ impl HrdFile {
     /// Reads the file: in the crate's directory, or else beside the source file with the attribute.
     pub(crate) fn read(name: LitStr) -> syn::Result<Self> {
         let crate_dir = std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
-        let source_dir = name.span().unwrap().local_file().and_then(|file| file.parent().map(Path::to_path_buf));
+        let source_dir =
+            name.span().unwrap().local_file().and_then(|file| file.parent().map(Path::to_path_buf));
         let wanted = name.value();
-        let found = crate_dir.into_iter().chain(source_dir).map(|dir| dir.join(&wanted)).find(|path| path.is_file());
+        let found =
+            crate_dir.into_iter().chain(source_dir).map(|dir| dir.join(&wanted)).find(|path| path.is_file());
         let Some(path) = found else {
             let message = format!(
                 "there is no file `{wanted}`; a path from the directory of Cargo.toml, or from that of this source \
@@ -39,11 +41,12 @@ impl HrdFile {
     pub(crate) fn parse<T>(&self, parser: fn(&str, &str) -> Result<T, Vec<Problem>>) -> syn::Result<T> {
         parser(&self.name.value(), &self.text).map_err(|problems| {
             let errors = problems.iter().map(|problem| self.error(problem));
-            errors.reduce(|mut all, error| {
-                all.combine(error);
-                all
-            })
-            .unwrap_or_else(|| self.error("cannot be read"))
+            errors
+                .reduce(|mut all, error| {
+                    all.combine(error);
+                    all
+                })
+                .unwrap_or_else(|| self.error("cannot be read"))
         })
     }
 

@@ -6,10 +6,9 @@ use syn::{Expr, ExprLit, Lit, LitBool, LitInt, LitStr, meta::ParseNestedMeta};
 
 /// A value of an attribute. Other literals than the wanted one get an error that says what would be right.
 fn literal(meta: &ParseNestedMeta<'_>, wanted: &str) -> syn::Result<Lit> {
-    let wrong = |at: &dyn quote::ToTokens| syn::Error::new_spanned(at, format!("{wanted} would be right"));
     match meta.value()?.parse::<Expr>()? {
         Expr::Lit(ExprLit { lit, .. }) => Ok(lit),
-        other => Err(wrong(&other)),
+        other => Err(syn::Error::new_spanned(other, format!("{wanted} would be right"))),
     }
 }
 
@@ -48,12 +47,17 @@ pub(crate) fn word<T: Copy>(meta: &ParseNestedMeta<'_>, words: &[(&str, T)]) -> 
 }
 
 /// A count, at least 1.
-pub(crate) fn count<N: FromStr<Err: std::fmt::Display> + Into<u64> + Copy>(meta: &ParseNestedMeta<'_>) -> syn::Result<N> {
+pub(crate) fn count<N: FromStr<Err: std::fmt::Display> + Into<u64> + Copy>(
+    meta: &ParseNestedMeta<'_>,
+) -> syn::Result<N> {
     const WANTED: &str = "a whole number from 1";
     match literal(meta, WANTED)? {
         Lit::Int(number) => match number.base10_parse::<N>() {
             Ok(count) if count.into() > 0 => Ok(count),
-            _ => Err(syn::Error::new(number.span(), format!("`{number}` is no count; {WANTED} would be right"))),
+            _ => Err(syn::Error::new(
+                number.span(),
+                format!("`{number}` is no count; {WANTED} would be right"),
+            )),
         },
         other => Err(syn::Error::new(other.span(), format!("{WANTED} would be right"))),
     }
@@ -80,7 +84,10 @@ pub(crate) fn durations_s(meta: &ParseNestedMeta<'_>) -> syn::Result<Vec<u64>> {
         .map(|delay| match delay {
             Expr::Lit(ExprLit { lit, .. }) => match measure(lit, &DURATION)? {
                 ms if ms % 1000 == 0 => Ok(ms / 1000),
-                _ => Err(syn::Error::new(lit.span(), "a delay is no fraction of a second; whole seconds would be right")),
+                _ => Err(syn::Error::new(
+                    lit.span(),
+                    "a delay is no fraction of a second; whole seconds would be right",
+                )),
             },
             other => Err(syn::Error::new_spanned(other, WANTED)),
         })
@@ -110,23 +117,22 @@ struct Measure {
 
 const DURATION: Measure = Measure {
     units: &[("s", 1000), ("ms", 1), ("m", 60_000), ("h", 3_600_000)],
-    wanted: "a duration above 0 with a unit ms, s, m or h, as \"30s\",",
+    wanted: "a duration above 0 with a unit ms, s, m or h, as \"30s\"",
 };
 
 const SIZE: Measure = Measure {
     units: &[("B", 1), ("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30)],
-    wanted: "a size above 0 with a unit B, KiB, MiB or GiB, as \"64MiB\",",
+    wanted: "a size above 0 with a unit B, KiB, MiB or GiB, as \"64MiB\"",
 };
 
 fn measure(lit: &Lit, measure: &Measure) -> syn::Result<u64> {
     let text = match lit {
         Lit::Str(text) => text.value(),
         Lit::Int(number) => LitInt::base10_digits(number).to_owned(),
-        other => return Err(syn::Error::new(other.span(), format!("{} would be right", measure.wanted))),
+        other => return Err(syn::Error::new(other.span(), format!("{}, would be right", measure.wanted))),
     };
-    parse(&text, measure).ok_or_else(|| {
-        syn::Error::new(lit.span(), format!("`{text}` is not that; {} would be right", measure.wanted))
-    })
+    let wrong = || syn::Error::new(lit.span(), format!("`{text}` is not {}, is", measure.wanted));
+    parse(&text, measure).ok_or_else(wrong)
 }
 
 fn parse(text: &str, measure: &Measure) -> Option<u64> {
@@ -146,12 +152,19 @@ mod tests {
 
     #[test]
     fn durations_and_sizes_have_units_and_are_never_zero() {
-        for (text, ms) in
-            [("250ms", Some(250)), ("30", Some(30_000)), ("5 m", Some(300_000)), ("0s", None), ("s", None), ("1x", None)]
-        {
+        for (text, ms) in [
+            ("250ms", Some(250)),
+            ("30", Some(30_000)),
+            ("5 m", Some(300_000)),
+            ("0s", None),
+            ("s", None),
+            ("1x", None),
+        ] {
             assert_eq!(parse(text, &DURATION), ms, "{text}");
         }
-        for (text, bytes) in [("64MiB", Some(64 << 20)), ("512", Some(512)), ("1MB", None), ("99999999999GiB", None)] {
+        for (text, bytes) in
+            [("64MiB", Some(64 << 20)), ("512", Some(512)), ("1MB", None), ("99999999999GiB", None)]
+        {
             assert_eq!(parse(text, &SIZE), bytes, "{text}");
         }
     }

@@ -25,7 +25,7 @@ enum Enum {
     A,
 }
 
-#[derive(Schema)]
+#[derive(Serialize, Deserialize, Schema)]
 #[serde(rename_all = "camelCase")]
 struct Renamed {
     first_name: String,

@@ -82,7 +82,13 @@ impl Probe {
 
     /// Sets an event filter.
     #[action]
-    fn set_filter(&self, event: String, action: String, channel: Option<String>, tags: Option<Vec<String>>) -> Result<()> {
+    fn set_filter(
+        &self,
+        event: String,
+        action: String,
+        channel: Option<String>,
+        tags: Option<Vec<String>>,
+    ) -> Result<()> {
         events::set_filter(filter(event, action, channel, tags))
     }
 
@@ -198,6 +204,8 @@ impl Probe {
         Ok(())
     }
 
+    /// Emits, changes data, filters and schedules, and succeeds.
+    #[action]
     fn all_effects(&mut self) -> Result<()> {
         self.count += 1000;
         service::set_data(self)?;

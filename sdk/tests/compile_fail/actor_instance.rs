@@ -3,7 +3,7 @@ use ays_sdk::prelude::*;
 #[derive(Schema)]
 struct Probe;
 
-#[actor(memory = "64MB", colour = "red")]
+#[actor(instance = "warm")]
 impl Probe {}
 
 fn main() {}
