@@ -31,7 +31,6 @@ lint:
 
 # Benchmarks: tables with ratios within one run
 bench: wasm-target
-    cargo bench -p ays-engine
     cargo bench -p ays-store
     cargo bench -p ays-tests
 
@@ -51,3 +50,7 @@ redis:
     elif command -v dnf >/dev/null; then $root dnf install -y redis; \
     elif command -v brew >/dev/null; then brew install redis; \
     else echo "{{ redis_hint }}" >&2; exit 1; fi
+
+# Kill the host 200 times at random while 20 000 events are drained (a short form of it is among the tests)
+crash kills="200" events="20000":
+    AYS_TEST_KILLS={{ kills }} AYS_TEST_EVENTS={{ events }} cargo test -p ays-tests --test crash -- --nocapture

@@ -94,13 +94,18 @@ impl Actors {
 
     /// Their manifests, by name: what blueprints are planned with.
     pub fn manifests(&self) -> BTreeMap<String, Manifest> {
-        self.iter().map(|(name, loaded)| (name.to_owned(), Manifest::clone(loaded.actor.manifest()))).collect()
+        self.iter()
+            .map(|(name, loaded)| (name.to_owned(), Manifest::clone(loaded.actor.manifest())))
+            .collect()
     }
 }
 
 fn components(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let entries = fs::read_dir(folder).with_context(|| {
-        format!("cannot read the actors' folder {}; `ays-host build` makes one, `--actors` names another", folder.display())
+        format!(
+            "cannot read the actors' folder {}; `ays-host build` makes one, `--actors` names another",
+            folder.display()
+        )
     })?;
     let mut files = Vec::new();
     for entry in entries {

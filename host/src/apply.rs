@@ -10,12 +10,12 @@ use std::{
 use anyhow::Context as _;
 use ays_core::{
     ServiceKey,
-    blueprint::{self, Plan},
+    blueprint::{self, Current, Plan},
     job::JobState,
     problem::Problem,
     service::Service,
 };
-use ays_store::{Applied, Paging, ServiceQuery, Store};
+use ays_store::{Applied, FilterQuery, Page, Paging, ScheduleQuery, ServiceQuery, Store};
 
 use crate::{actors::Actors, clock};
 
@@ -75,21 +75,30 @@ fn folder(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
+/// Everything of a kind, page by page.
+async fn whole<T, F>(mut page: impl FnMut(Paging) -> F) -> ays_store::Result<Vec<T>>
+where
+    F: Future<Output = ays_store::Result<Page<T>>>,
+{
+    let mut items = Vec::new();
+    let mut cursor = None;
+    loop {
+        let page = page(Paging { limit: 1000, cursor }).await?;
+        items.extend(page.items);
+        cursor = page.next;
+        if cursor.is_none() {
+            return Ok(items);
+        }
+    }
+}
+
 /// All services there are.
 ///
 /// # Errors
 /// If the store fails.
 pub async fn all_services(store: &dyn Store) -> ays_store::Result<BTreeMap<ServiceKey, Service>> {
-    let mut services = BTreeMap::new();
-    let mut cursor = None;
-    loop {
-        let page = store.services(ServiceQuery::default(), Paging { limit: 1000, cursor }).await?;
-        services.extend(page.items.into_iter().map(|service| (service.key.clone(), service)));
-        cursor = page.next;
-        if cursor.is_none() {
-            return Ok(services);
-        }
-    }
+    let services = whole(|paging| store.services(ServiceQuery::default(), paging)).await?;
+    Ok(services.into_iter().map(|service| (service.key.clone(), service)).collect())
 }
 
 /// Plans what blueprints change: either a plan, or all of their faults.
@@ -101,19 +110,20 @@ pub async fn plan(
     store: &dyn Store,
     actors: &Actors,
 ) -> ays_store::Result<Result<Plan, Vec<Problem>>> {
-    let services = all_services(store).await?;
-    Ok(plan_with(sources, &services, actors))
+    let current = Current {
+        services: all_services(store).await?,
+        filters: whole(|paging| store.filters(FilterQuery::default(), paging)).await?,
+        schedules: whole(|paging| store.schedules(ScheduleQuery::default(), paging)).await?,
+        runs: store.runs_under_way().await?,
+    };
+    Ok(plan_with(sources, &current, actors))
 }
 
-/// The same, against these services.
+/// The same, against this.
 ///
 /// # Errors
 /// All faults of all sources.
-pub fn plan_with(
-    sources: &[Source],
-    services: &BTreeMap<ServiceKey, Service>,
-    actors: &Actors,
-) -> Result<Plan, Vec<Problem>> {
+pub fn plan_with(sources: &[Source], current: &Current, actors: &Actors) -> Result<Plan, Vec<Problem>> {
     let mut problems = Vec::new();
     let mut blueprints = Vec::new();
     for source in sources {
@@ -125,7 +135,7 @@ pub fn plan_with(
     if !problems.is_empty() {
         return Err(problems);
     }
-    blueprint::plan(&blueprints, &actors.manifests(), services)
+    blueprint::plan(&blueprints, &actors.manifests(), current)
 }
 
 /// Applies a plan, and waits until the jobs of creations (`input`, `init`) have been tried once: only then have they set
@@ -137,7 +147,8 @@ pub async fn apply(plan: Plan, store: &dyn Store) -> ays_store::Result<Applied> 
     let applied = store.apply(plan.changes, clock::now()).await?;
     for job in &applied.jobs {
         let mut nap = Duration::from_millis(1);
-        while store.job(*job).await?.is_some_and(|job| matches!(job.state, JobState::New | JobState::Running)) {
+        while store.job(*job).await?.is_some_and(|job| matches!(job.state, JobState::New | JobState::Running))
+        {
             clock::sleep(nap).await;
             nap = (nap * 2).min(Duration::from_millis(50));
         }

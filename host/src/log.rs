@@ -6,10 +6,7 @@
 //! 12:04:31.502 INFO  actproducer__p1 send_message  Sending message hello prince
 //! ```
 
-use std::{
-    fmt::{self, Write as _},
-    io::IsTerminal as _,
-};
+use std::{fmt, io::IsTerminal as _};
 
 use clap::ValueEnum;
 use tracing::{
@@ -39,11 +36,15 @@ pub enum Format {
 /// # Errors
 /// If the filter is not one, or logging has begun already.
 pub fn begin(format: Format, filter: &str) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(filter)
-        .map_err(|e| anyhow::anyhow!("the log filter `{filter}` is not one: {e}; `info` or `warn,guest=debug` are"))?;
+    // The database tells of every file it makes; who wants to know says so after these.
+    let filter = EnvFilter::try_new(format!("fjall=warn,lsm_tree=warn,{filter}")).map_err(|e| {
+        anyhow::anyhow!("the log filter `{filter}` is not one: {e}; `info` or `warn,guest=debug` are")
+    })?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stdout);
     let begun = match format {
-        Format::Json => builder.json().flatten_event(true).with_current_span(false).with_span_list(false).try_init(),
+        Format::Json => {
+            builder.json().flatten_event(true).with_current_span(false).with_span_list(false).try_init()
+        }
         Format::Text => {
             let colour = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
             builder.event_format(Lines { colour }).try_init()

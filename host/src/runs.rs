@@ -72,7 +72,8 @@ pub async fn start(ask: &Ask, store: &dyn Store, actors: &Actors) -> Result<Run,
         .filter_map(|service| Some(Target { service, actions: &*actors.get(service.key.actor())?.actions }))
         .collect();
     if !targets.iter().any(|target| target.actions.contains(&ask.action)) {
-        let mut known: Vec<_> = targets.iter().flat_map(|target| target.actions).map(String::as_str).collect();
+        let mut known: Vec<_> =
+            targets.iter().flat_map(|target| target.actions).map(String::as_str).collect();
         known.sort_unstable();
         known.dedup();
         return Err(invalid(format!(

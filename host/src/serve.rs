@@ -70,7 +70,11 @@ pub async fn serve(settings: Settings, stop: CancellationToken) -> anyhow::Resul
     served
 }
 
-async fn serve_with(settings: Settings, guests: &runtime::Handle, stop: CancellationToken) -> anyhow::Result<()> {
+async fn serve_with(
+    settings: Settings,
+    guests: &runtime::Handle,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
     // Bound first: a second host with the same address must not touch anything.
     let listener = TcpListener::bind(settings.listen)
         .await
@@ -190,14 +194,19 @@ async fn begin(
         let sources = Source::read_all(blueprints)?;
         let plan = apply::plan(&sources, store.as_ref(), actors).await?.map_err(|problems| {
             problems.iter().for_each(|problem| tracing::error!("{problem}"));
-            anyhow::anyhow!("{} in the blueprints; nothing was changed", apply::count(problems.len(), "problem"))
+            anyhow::anyhow!(
+                "{} in the blueprints; nothing was changed",
+                apply::count(problems.len(), "problem")
+            )
         })?;
         plan.steps.iter().for_each(|step| info!("blueprint: {step}"));
         apply::apply(plan, store.as_ref()).await?;
     }
     if let Some(action) = run {
         let ask = runs::Ask { action: action.into(), ..runs::Ask::default() };
-        let run = runs::start(&ask, store.as_ref(), actors).await.map_err(|e| anyhow::anyhow!("--run {action}: {e}"))?;
+        let run = runs::start(&ask, store.as_ref(), actors)
+            .await
+            .map_err(|e| anyhow::anyhow!("--run {action}: {e}"))?;
         info!("running {action}: {}", runs::describe(&run));
     }
     Ok(())

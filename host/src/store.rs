@@ -3,7 +3,10 @@
 use std::{path::PathBuf, str::FromStr, sync::Arc};
 
 use anyhow::Context as _;
-use ays_store::{Store, embedded::Embedded};
+use ays_store::{
+    Store,
+    embedded::{Embedded, Options},
+};
 
 use crate::clock;
 
@@ -39,8 +42,8 @@ impl Address {
         // Opening reads back what is pending, which may be much.
         let opened = tokio::task::spawn_blocking(move || -> ays_store::Result<Arc<dyn Store>> {
             Ok(match this {
-                Self::File(path) => Arc::new(Embedded::open(&path, &name, clock::now())?),
-                Self::Memory => Arc::new(Embedded::in_memory(&name, clock::now())?),
+                Self::File(path) => Arc::new(Embedded::open(&path, &name, Options::default(), clock::now())?),
+                Self::Memory => Arc::new(Embedded::in_memory(&name)?),
             })
         });
         Ok(opened.await.context("opening the store died")??)

@@ -11,7 +11,10 @@ use crate::host::binary;
 
 /// The repository's root.
 pub fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate lies in a folder of the repository").into()
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("the crate lies in a folder of the repository")
+        .into()
 }
 
 /// A folder with the seed's two actors and the test guests, compiled by `ays-host build`.
@@ -20,7 +23,11 @@ pub fn root() -> PathBuf {
 pub fn actors() -> &'static Path {
     static ACTORS: OnceLock<PathBuf> = OnceLock::new();
     ACTORS.get_or_init(|| {
-        build("actors", &["plugins/actproducer", "plugins/actconsumer", "tests/guests/probe", "tests/guests/node"], &[])
+        build(
+            "actors",
+            &["plugins/actproducer", "plugins/actconsumer", "tests/guests/probe", "tests/guests/node"],
+            &[],
+        )
     })
 }
 
@@ -34,7 +41,8 @@ pub fn actors_without_init() -> &'static Path {
 }
 
 fn build(name: &str, paths: &[&str], cargo: &[&str]) -> PathBuf {
-    let target = binary().parent().and_then(Path::parent).expect("the binary lies in target/PROFILE").to_owned();
+    let target =
+        binary().parent().and_then(Path::parent).expect("the binary lies in target/PROFILE").to_owned();
     let folder = target.join("tests").join(name);
     fs::create_dir_all(&folder).expect("cannot make a folder in target");
     let lock = fs::File::create(target.join("tests").join("lock")).expect("cannot make a lock file");

@@ -21,7 +21,10 @@ pub fn binary() -> PathBuf {
     let test = std::env::current_exe().expect("a test knows its file");
     let profile = test.ancestors().find(|folder| folder.join("ays-host").is_file());
     profile.map(|folder| folder.join("ays-host")).unwrap_or_else(|| {
-        panic!("there is no ays-host above {}; `cargo build` makes it, as `cargo test --workspace` does", test.display())
+        panic!(
+            "there is no ays-host above {}; `cargo build` makes it, as `cargo test --workspace` does",
+            test.display()
+        )
     })
 }
 
@@ -117,8 +120,12 @@ impl Start {
 
     /// Starts, and waits only until it listens.
     pub fn launch(&self) -> Host {
-        let mut child =
-            self.command().stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("cannot run ays-host");
+        let mut child = self
+            .command()
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("cannot run ays-host");
         let written = Arc::new(Written::default());
         let stdout = child.stdout.take().expect("it is piped");
         let mut stderr = child.stderr.take().expect("it is piped");
@@ -179,7 +186,11 @@ impl Host {
             let left = until.saturating_duration_since(Instant::now());
             let text: Vec<_> = lines.0.iter().map(|line| line.text.as_str()).collect();
             assert!(!lines.1, "the host ended before it {what}:\n{}", text.join("\n"));
-            assert!(!left.is_zero(), "{PATIENCE:?} have passed without: the host {what}:\n{}", text.join("\n"));
+            assert!(
+                !left.is_zero(),
+                "{PATIENCE:?} have passed without: the host {what}:\n{}",
+                text.join("\n")
+            );
             lines = self.written.more.wait_timeout(lines, left).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
@@ -220,7 +231,10 @@ impl Host {
             if Instant::now() > until {
                 let text: Vec<_> = self.lines().into_iter().map(|line| line.text).collect();
                 let tail = text.len().saturating_sub(50);
-                panic!("{PATIENCE:?} have passed without: {what}. The host's last lines:\n{}", text[tail..].join("\n"));
+                panic!(
+                    "{PATIENCE:?} have passed without: {what}. The host's last lines:\n{}",
+                    text[tail..].join("\n")
+                );
             }
             thread::sleep(Duration::from_millis(10));
         }
@@ -287,6 +301,7 @@ fn agent() -> ureq::Agent {
 
 fn answer(response: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> (u16, Value) {
     let mut response = response.expect("the host answers");
-    let text = response.body_mut().with_config().limit(256 << 20).read_to_string().expect("the answer is text");
+    let text =
+        response.body_mut().with_config().limit(256 << 20).read_to_string().expect("the answer is text");
     (response.status().as_u16(), serde_json::from_str(&text).unwrap_or(Value::String(text)))
 }

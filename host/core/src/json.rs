@@ -19,7 +19,7 @@ impl JsonText {
     /// If it is not; the error says where.
     pub fn parse(text: &str) -> Result<Self, serde_json::Error> {
         let raw: &RawValue = serde_json::from_str(text)?;
-        Ok(Self(raw.get().into()))
+        Ok(Self::compact(raw.get()))
     }
 
     /// The JSON text of any serializable value.
@@ -43,6 +43,29 @@ impl JsonText {
     /// `{}`.
     pub fn empty_object() -> Self {
         Self("{}".into())
+    }
+
+    /// Well-formed text without the white space between its tokens: a value looks the same however its sender lays out
+    /// JSON.
+    fn compact(text: &str) -> Self {
+        const BLANKS: [char; 4] = [' ', '\t', '\n', '\r'];
+        if !text.contains(BLANKS) {
+            return Self(text.into());
+        }
+        let (mut in_string, mut escaped) = (false, false);
+        let compact: String = text
+            .chars()
+            .filter(|c| {
+                if in_string {
+                    in_string = escaped || *c != '"';
+                    escaped = *c == '\\' && !escaped;
+                    return true;
+                }
+                in_string = *c == '"';
+                !BLANKS.contains(c)
+            })
+            .collect();
+        Self(compact.into())
     }
 
     /// The text.
@@ -102,6 +125,24 @@ pub(crate) fn if_present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<O
 impl<'de> Deserialize<'de> for JsonText {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let raw = Box::<RawValue>::deserialize(deserializer)?;
-        Ok(Self(raw.get().into()))
+        Ok(Self::compact(raw.get()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn white_space_goes_between_tokens_and_stays_in_strings() {
+        for (given, expected) in [
+            (" [ \"a b\" ,\t1 ,\r\n{ \"k\\\" \\\\\" : null } ] ", "[\"a b\",1,{\"k\\\" \\\\\":null}]"),
+            ("\"\\\\\" ", "\"\\\\\""),
+            ("{\"a\":1}", "{\"a\":1}"),
+        ] {
+            let text = JsonText::parse(given).unwrap();
+            assert_eq!(text.as_str(), expected);
+            assert_eq!(text.value(), serde_json::from_str::<serde_json::Value>(given).unwrap());
+        }
     }
 }

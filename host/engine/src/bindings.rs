@@ -1,5 +1,12 @@
 //! What wasmtime generates from `wit/actor.wit`.
-#![allow(missing_docs, clippy::all, clippy::pedantic, clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+#![allow(
+    missing_docs,
+    clippy::all,
+    clippy::pedantic,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing
+)]
 
 wasmtime::component::bindgen!({
     path: "../../wit",

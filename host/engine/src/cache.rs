@@ -34,7 +34,8 @@ impl CodeCache {
         let meta = fs::metadata(folder)?;
         let me = rustix::process::geteuid().as_raw();
         if meta.uid() != me {
-            let what = format!("the code cache {} belongs to user {}, not to {me}", folder.display(), meta.uid());
+            let what =
+                format!("the code cache {} belongs to user {}, not to {me}", folder.display(), meta.uid());
             return Err(io::Error::new(io::ErrorKind::PermissionDenied, what));
         }
         if meta.permissions().mode() & 0o077 != 0 {

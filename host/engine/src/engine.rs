@@ -35,8 +35,14 @@ const COMPONENT_BYTES: usize = 256 << 20;
 const MANIFEST_BYTES: usize = 1 << 20;
 
 /// What `describe` may use.
-const DESCRIBE_LIMITS: Limits =
-    Limits { memory_bytes: 64 << 20, cpu_ms: 2000, wall_ms: 10_000, log_bytes: 64 << 10, data_bytes: 0, events: 0 };
+const DESCRIBE_LIMITS: Limits = Limits {
+    memory_bytes: 64 << 20,
+    cpu_ms: 2000,
+    wall_ms: 10_000,
+    log_bytes: 64 << 10,
+    data_bytes: 0,
+    events: 0,
+};
 
 /// How an engine is set up.
 #[derive(Clone, Debug)]
@@ -176,13 +182,15 @@ impl Engine {
     }
 
     async fn describe(&self, pre: &ActorPre<State>) -> Result<Manifest, LoadError> {
-        let mut instance = Instance::new(pre, &self.clock, &DESCRIBE_LIMITS).await.map_err(LoadError::Describe)?;
+        let mut instance =
+            Instance::new(pre, &self.clock, &DESCRIBE_LIMITS).await.map_err(LoadError::Describe)?;
         let text = instance.describe(&DESCRIBE_LIMITS).await.map_err(LoadError::Describe)?;
         if text.len() > MANIFEST_BYTES {
             let what = format!("it has {} bytes; {MANIFEST_BYTES} are the most", text.len());
             return Err(LoadError::Manifest(what));
         }
-        let manifest: Manifest = serde_json::from_str(&text).map_err(|e| LoadError::Manifest(e.to_string()))?;
+        let manifest: Manifest =
+            serde_json::from_str(&text).map_err(|e| LoadError::Manifest(e.to_string()))?;
         if manifest.interface != INTERFACE {
             return Err(LoadError::Manifest(format!(
                 "it is for the interface `{}`; this host offers {INTERFACE}",
@@ -249,4 +257,3 @@ fn pool(options: &Options) -> PoolingAllocationConfig {
         .table_keep_resident(8 << 10);
     pool
 }
-

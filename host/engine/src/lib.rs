@@ -27,5 +27,5 @@ mod state;
 pub use actor::{Actor, Compiled};
 pub use cache::CodeCache;
 pub use clock::Clock;
-pub use engine::{Engine, EPOCH, LoadError, Options, Pooling};
+pub use engine::{EPOCH, Engine, LoadError, Options, Pooling};
 pub use instance::{Instance, Invocation};

@@ -13,10 +13,7 @@ use std::{
     time::Duration,
 };
 
-use ays_core::{
-    job::FailureKind,
-    manifest::{Limits},
-};
+use ays_core::{job::FailureKind, manifest::Limits};
 use rustix::time::{ClockId, clock_gettime};
 use wasmtime::UpdateDeadline;
 

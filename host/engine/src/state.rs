@@ -12,13 +12,7 @@ use ays_core::{
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
-use crate::{
-    Clock,
-    breach::Breach,
-    limiter::Limiter,
-    log_buffer::LogBuffer,
-    meter::Meter,
-};
+use crate::{Clock, breach::Breach, limiter::Limiter, log_buffer::LogBuffer, meter::Meter};
 
 /// The data of an instance's store.
 pub(crate) struct State {

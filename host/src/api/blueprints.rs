@@ -33,10 +33,12 @@ pub(super) async fn apply(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Json<Value>, ApiError> {
-    let is_json = headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/json"));
+    let is_json =
+        headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/json"));
     let sources = if is_json {
-        let request: Request = serde_json::from_slice(&body)
-            .map_err(|e| ApiError::invalid(format!("{e}; it takes {{\"blueprints\": [{{\"name\", \"text\"}}]}}")))?;
+        let request: Request = serde_json::from_slice(&body).map_err(|e| {
+            ApiError::invalid(format!("{e}; it takes {{\"blueprints\": [{{\"name\", \"text\"}}]}}"))
+        })?;
         request.blueprints
     } else {
         let text = String::from_utf8(body.to_vec())
@@ -44,7 +46,8 @@ pub(super) async fn apply(
         vec![Source { name: "blueprint".into(), text }]
     };
     let plan = apply::plan(&sources, context.store.as_ref(), &context.actors).await?.map_err(|problems| {
-        let what = format!("{} in the blueprints; nothing was changed", apply::count(problems.len(), "problem"));
+        let what =
+            format!("{} in the blueprints; nothing was changed", apply::count(problems.len(), "problem"));
         ApiError::problems(what, json!(problems))
     })?;
     let steps = json!(plan.steps);

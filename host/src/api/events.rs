@@ -32,7 +32,9 @@ pub(super) async fn accept(
     body: Bytes,
 ) -> Result<(StatusCode, Json<serde_json::Value>), ApiError> {
     let Request { event, args, tags, secret } = serde_json::from_slice(&body).map_err(|e| {
-        ApiError::invalid(format!("{e}; an event is {{\"event\": NAME, \"args\": ANY, \"tags\": [TEXT], \"secret\": TEXT}}"))
+        ApiError::invalid(format!(
+            "{e}; an event is {{\"event\": NAME, \"args\": ANY, \"tags\": [TEXT], \"secret\": TEXT}}"
+        ))
     })?;
     let name = event.to_string();
     let event = NewEvent { channel: Channel("http".into()), tags, secret, ..NewEvent::new(event, args) };

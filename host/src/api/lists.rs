@@ -9,10 +9,7 @@ use ays_store::{DeadQuery, FilterQuery, JobQuery, Page, Paging, ScheduleQuery, S
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{
-    ApiError, Context, JobView,
-    view::FilterView,
-};
+use super::{ApiError, Context, JobView, view::FilterView};
 use crate::{actors::Loaded, clock};
 
 type Answer<T> = Result<Json<T>, ApiError>;
@@ -57,7 +54,8 @@ fn mapped<A, B>(page: Page<A>, map: impl FnMut(A) -> B) -> Json<Page<B>> {
 }
 
 fn id(text: &str) -> Result<Id, ApiError> {
-    text.parse().map_err(|_| ApiError::invalid(format!("`{text}` is not an id; an id has 26 letters and digits")))
+    text.parse()
+        .map_err(|_| ApiError::invalid(format!("`{text}` is not an id; an id has 26 letters and digits")))
 }
 
 fn key(text: &str) -> Result<ServiceKey, ApiError> {
@@ -146,9 +144,9 @@ pub(super) async fn schedules(State(context): State<Context>, query: Asked) -> A
 }
 
 pub(super) async fn schedule(State(context): State<Context>, Path(id): Path<String>) -> Answer<ScheduleView> {
-    let (service, action) = id
-        .split_once([':', '/'])
-        .ok_or_else(|| ApiError::invalid(format!("`{id}` is not a schedule's id; it has the form SERVICE:ACTION")))?;
+    let (service, action) = id.split_once([':', '/']).ok_or_else(|| {
+        ApiError::invalid(format!("`{id}` is not a schedule's id; it has the form SERVICE:ACTION"))
+    })?;
     let query = ScheduleQuery { service: Some(key(service)?) };
     let page = context.store.schedules(query, Paging { limit: MOST, cursor: None }).await?;
     let found = page.items.into_iter().find(|schedule| schedule.action == action);
@@ -191,7 +189,9 @@ fn dead_view(letter: ays_store::DeadLetter, whole: bool) -> Value {
         let size = entry.raw.len();
         let shown = entry.raw.get(..if whole { size } else { size.min(PREVIEW) }).unwrap_or_default();
         let mut view = json!({"door": entry.door, "size_bytes": size, "raw": String::from_utf8_lossy(shown)});
-        if let (true, true, Some(view)) = (whole, std::str::from_utf8(&entry.raw).is_err(), view.as_object_mut()) {
+        if let (true, true, Some(view)) =
+            (whole, std::str::from_utf8(&entry.raw).is_err(), view.as_object_mut())
+        {
             // What is not text is given byte by byte, too: nothing of it is lost.
             let hex: String = entry.raw.iter().map(|byte| format!("{byte:02x}")).collect();
             view.insert("raw_hex".into(), hex.into());

@@ -28,7 +28,10 @@ pub(super) async fn start(
     }
 }
 
-pub(super) async fn show(State(context): State<Context>, Path(text): Path<String>) -> Result<Json<Run>, ApiError> {
+pub(super) async fn show(
+    State(context): State<Context>,
+    Path(text): Path<String>,
+) -> Result<Json<Run>, ApiError> {
     let id: Id = text.parse().map_err(|_| ApiError::invalid(format!("`{text}` is not an id")))?;
     let run = context.store.run(id).await?;
     run.map(Json).ok_or_else(|| ApiError::not_found(format!("there is no run {text}")))

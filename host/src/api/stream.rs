@@ -21,9 +21,9 @@ pub(super) async fn stream(
     let happenings = stream::unfold(context.hub.watch(), |mut watch| async move {
         let event = match watch.recv().await {
             Ok(Happening::Job(job)) => Event::default().event("job").json_data(JobView::from(job)),
-            Ok(Happening::Event { id, event, matched }) => {
-                Event::default().event("event").json_data(json!({"id": id, "event": &*event, "matched": matched}))
-            }
+            Ok(Happening::Event { id, event, matched }) => Event::default()
+                .event("event")
+                .json_data(json!({"id": id, "event": &*event, "matched": matched})),
             Err(RecvError::Lagged(missed)) => Event::default().event("missed").json_data(missed),
             Err(RecvError::Closed) => return None,
         };

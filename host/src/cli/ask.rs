@@ -23,7 +23,8 @@ pub(super) struct Apply {
 
 pub(super) fn apply(args: Apply) -> anyhow::Result<()> {
     let sources = Source::read_all(&args.blueprints)?;
-    let sources: Vec<_> = sources.iter().map(|source| json!({"name": source.name, "text": source.text})).collect();
+    let sources: Vec<_> =
+        sources.iter().map(|source| json!({"name": source.name, "text": source.text})).collect();
     let path = if args.dry_run { "/api/v1/blueprints?dry_run=true" } else { "/api/v1/blueprints" };
     let answer = args.host.post(path, &json!({"blueprints": sources}))?;
     if args.host.json {
@@ -66,8 +67,9 @@ pub(super) struct Run {
 }
 
 pub(super) fn run(args: Run) -> anyhow::Result<()> {
-    let given: Value = serde_json::from_str(&args.args)
-        .with_context(|| format!("--args {}: it is not JSON; a list of texts is '[\"a\", \"b\"]'", args.args))?;
+    let given: Value = serde_json::from_str(&args.args).with_context(|| {
+        format!("--args {}: it is not JSON; a list of texts is '[\"a\", \"b\"]'", args.args)
+    })?;
     let ask = json!({"action": args.action, "actor": args.actor, "service": args.service, "args": given, "force": args.force});
     let mut run = args.host.post("/api/v1/run", &ask)?;
     let id = run.get("id").and_then(Value::as_str).context("the host's answer has no id")?.to_owned();

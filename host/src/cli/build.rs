@@ -29,7 +29,8 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<()> {
-    fs::create_dir_all(&args.out).with_context(|| format!("cannot make the folder {}", args.out.display()))?;
+    fs::create_dir_all(&args.out)
+        .with_context(|| format!("cannot make the folder {}", args.out.display()))?;
     for path in &args.paths {
         let components = compile(path, &args.cargo)?;
         ensure!(
@@ -38,7 +39,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
             path.display()
         );
         for component in components {
-            let wasm = fs::read(&component).with_context(|| format!("cannot read {}", component.display()))?;
+            let wasm =
+                fs::read(&component).with_context(|| format!("cannot read {}", component.display()))?;
             let actor = inspect::load(&wasm).with_context(|| component.display().to_string())?;
             let name = &actor.manifest().name;
             let out = args.out.join(format!("{name}.wasm"));

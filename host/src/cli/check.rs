@@ -1,9 +1,9 @@
 //! `ays-host check`.
 
-use std::{collections::BTreeMap, fs, path::PathBuf, sync::Arc};
+use std::{fs, path::PathBuf, sync::Arc};
 
 use anyhow::Context as _;
-use ays_core::{hrd, problem::Problem};
+use ays_core::{blueprint::Current, hrd, problem::Problem};
 use ays_engine::{CodeCache, Engine};
 
 use super::{AlreadyTold, print, print_json};
@@ -31,8 +31,11 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<()> {
-    let (hrd, blueprints): (Vec<PathBuf>, Vec<PathBuf>) =
-        args.files.iter().cloned().partition(|file| file.extension().is_some_and(|extension| extension == "hrd"));
+    let (hrd, blueprints): (Vec<PathBuf>, Vec<PathBuf>) = args
+        .files
+        .iter()
+        .cloned()
+        .partition(|file| file.extension().is_some_and(|extension| extension == "hrd"));
     let mut problems = Vec::new();
     for file in &hrd {
         problems.extend(check_hrd(file)?);
@@ -41,7 +44,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     if !blueprints.is_empty() {
         let sources = Source::read_all(&blueprints)?;
         let actors = load(args)?;
-        match apply::plan_with(&sources, &BTreeMap::new(), &actors) {
+        match apply::plan_with(&sources, &Current::default(), &actors) {
             Ok(plan) => steps = plan.steps,
             Err(found) => problems.extend(found),
         }
@@ -82,7 +85,8 @@ fn check_hrd(file: &PathBuf) -> anyhow::Result<Vec<Problem>> {
 
 /// Loads the actors that a blueprint is checked against. A component that is none is told of.
 fn load(args: &Args) -> anyhow::Result<Actors> {
-    let cache = (args.code_cache.as_os_str() != "none").then(|| CodeCache::open(&args.code_cache).ok()).flatten();
+    let cache =
+        (args.code_cache.as_os_str() != "none").then(|| CodeCache::open(&args.code_cache).ok()).flatten();
     let options = ays_engine::Options { instances: 16, ..ays_engine::Options::default() };
     let engine = Engine::new(&options, Arc::new(SystemClock::default()), cache)
         .map_err(|e| anyhow::anyhow!("cannot start the WebAssembly engine: {e:#}"))?;

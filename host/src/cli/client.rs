@@ -10,7 +10,13 @@ use ureq::{Agent, http::StatusCode};
 #[derive(Debug, clap::Args)]
 pub(super) struct Host {
     /// The running host: http://ADDR:PORT
-    #[arg(long = "host", value_name = "URL", env = "AYS_HOST", default_value = "http://127.0.0.1:8642", global = true)]
+    #[arg(
+        long = "host",
+        value_name = "URL",
+        env = "AYS_HOST",
+        default_value = "http://127.0.0.1:8642",
+        global = true
+    )]
     url: String,
     /// Print the API's JSON
     #[arg(long, env = "AYS_JSON", global = true)]
@@ -51,14 +57,30 @@ impl Host {
         self.answer(Self::agent().post(self.url(path)).send_json(body))
     }
 
-    fn answer(&self, response: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> anyhow::Result<Value> {
+    fn answer(
+        &self,
+        response: Result<ureq::http::Response<ureq::Body>, ureq::Error>,
+    ) -> anyhow::Result<Value> {
         let mut response = response.map_err(|e| {
-            anyhow!("no host answers at {}: {e}. Start one with `ays-host serve`, or name it with --host", self.url)
+            anyhow!(
+                "no host answers at {}: {e}. Start one with `ays-host serve`, or name it with --host",
+                self.url
+            )
         })?;
         let status = response.status();
-        let text = response.body_mut().with_config().limit(256 << 20).read_to_string().context("the answer broke off")?;
-        let answer: Value = serde_json::from_str(&text)
-            .map_err(|_| anyhow!("{} is not an ays-host: it answered {status} with {:?}", self.url, text.get(..80).unwrap_or(&text)))?;
+        let text = response
+            .body_mut()
+            .with_config()
+            .limit(256 << 20)
+            .read_to_string()
+            .context("the answer broke off")?;
+        let answer: Value = serde_json::from_str(&text).map_err(|_| {
+            anyhow!(
+                "{} is not an ays-host: it answered {status} with {:?}",
+                self.url,
+                text.get(..80).unwrap_or(&text)
+            )
+        })?;
         if status.is_success() {
             return Ok(answer);
         }

@@ -53,8 +53,10 @@ fn describe(actor: &Actor, manifest: &Manifest) -> String {
     let _ = writeln!(out, "digest        {}", actor.digest());
     let _ = writeln!(out, "size          {} KiB", actor.size().div_ceil(1024));
     let _ = writeln!(out, "interface     {}", manifest.interface);
-    let _ = writeln!(out, "built with    {}", if manifest.sdk.is_empty() { "(not said)" } else { &manifest.sdk });
-    let asks = if manifest.capabilities.is_empty() { "nothing".into() } else { manifest.capabilities.join(", ") };
+    let _ =
+        writeln!(out, "built with    {}", if manifest.sdk.is_empty() { "(not said)" } else { &manifest.sdk });
+    let asks =
+        if manifest.capabilities.is_empty() { "nothing".into() } else { manifest.capabilities.join(", ") };
     let _ = writeln!(out, "asks for      {asks}");
     let limits = Limits::default().with(&manifest.limits, &Limits::CEILING);
     let _ = writeln!(

@@ -4,7 +4,11 @@ use std::{thread, time::Duration};
 
 use serde_json::{Value, json};
 
-use super::{client::Host, print, print_json, table::{Column, table}};
+use super::{
+    client::Host,
+    print, print_json,
+    table::{Column, table},
+};
 
 /// What every kind of thing has.
 #[derive(Debug, clap::Subcommand)]

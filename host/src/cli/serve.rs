@@ -30,7 +30,7 @@ pub(super) struct Args {
     namespace: String,
     /// Read events from a Redis list: redis://HOST:PORT[/DB][#KEY], or a unix socket,
     /// redis+unix:///PATH[?db=DB][#KEY]. The key is db:queue:command unless it is said
-    #[arg(long, value_name = "URL", env = "AYS_COMMAND_QUEUE")]
+    #[arg(long, value_name = "URL", env = "AYS_COMMAND_QUEUE", hide_env_values = true)]
     command_queue: Option<command_queue::Config>,
     /// Run this action on all services that have it, once the blueprints are applied
     #[arg(long, value_name = "ACTION", env = "AYS_RUN")]
@@ -59,19 +59,30 @@ pub(super) struct Args {
 }
 
 fn namespace(text: &str) -> Result<String, String> {
-    let fits = !text.is_empty() && text.len() <= 64 && text.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
-    if fits { Ok(text.into()) } else { Err("a namespace is 1 to 64 letters, digits, `-`, `_` and `.`".into()) }
+    let fits = !text.is_empty()
+        && text.len() <= 64
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
+    if fits {
+        Ok(text.into())
+    } else {
+        Err("a namespace is 1 to 64 letters, digits, `-`, `_` and `.`".into())
+    }
 }
 
 fn seconds(text: &str) -> Result<f64, String> {
     let seconds: f64 = text.parse().map_err(|_| "a number of seconds is needed".to_owned())?;
-    if (0.0..=86_400.0).contains(&seconds) { Ok(seconds) } else { Err("0 to 86400 seconds are possible".into()) }
+    if (0.0..=86_400.0).contains(&seconds) {
+        Ok(seconds)
+    } else {
+        Err("0 to 86400 seconds are possible".into())
+    }
 }
 
 pub(super) fn run(args: Args) -> anyhow::Result<()> {
     log::begin(args.log_format, &args.log_level)?;
     let parallel = args.parallel as usize;
-    let dispatcher = dispatcher::Settings { parallel, residents: parallel * 2, ..dispatcher::Settings::default() };
+    let dispatcher =
+        dispatcher::Settings { parallel, residents: parallel * 2, ..dispatcher::Settings::default() };
     let engine = ays_engine::Options {
         // Busy ones, idle ones, and a few on their way out.
         instances: args.parallel * 3 + 64,
@@ -101,7 +112,8 @@ pub(super) fn run(args: Args) -> anyhow::Result<()> {
 
 /// The first SIGTERM or SIGINT drains, a second one ends the process at once: what is durable stays so.
 async fn signals(stop: CancellationToken) {
-    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
         warn!("cannot handle signals; a signal ends the host at once");
         return;
     };

@@ -74,7 +74,10 @@ impl Dispatcher {
         let turn = match (loaded, spec) {
             (None, _) => no_turn(Err(Failure::new(
                 FailureKind::Host,
-                format!("the actor `{}` is not loaded; put its component into the actors' folder", service.actor()),
+                format!(
+                    "the actor `{}` is not loaded; put its component into the actors' folder",
+                    service.actor()
+                ),
             ))),
             (Some(_), None) if OPTIONAL.contains(&job.action.as_str()) => no_turn(Ok(JsonText::null())),
             (Some(loaded), None) => no_turn(Err(Failure::new(
@@ -103,7 +106,13 @@ impl Dispatcher {
         self.settle(job, turn, spec, patched)
     }
 
-    fn settle(&self, mut job: Job, turn: Turn, spec: Option<&ActionSpec>, patched: Option<JsonText>) -> Settled {
+    fn settle(
+        &self,
+        mut job: Job,
+        turn: Turn,
+        spec: Option<&ActionSpec>,
+        patched: Option<JsonText>,
+    ) -> Settled {
         let now = clock::now();
         job.finished_at = Some(now);
         job.usage = Some(turn.usage);
@@ -175,7 +184,13 @@ async fn run(
 }
 
 fn no_turn(outcome: Result<JsonText, Failure>) -> Turn {
-    Turn { outcome, data: None, effects: Vec::new(), logs: Vec::new(), usage: ays_core::job::Usage::default() }
+    Turn {
+        outcome,
+        data: None,
+        effects: Vec::new(),
+        logs: Vec::new(),
+        usage: ays_core::job::Usage::default(),
+    }
 }
 
 /// The object with the members of `patch` put in place.

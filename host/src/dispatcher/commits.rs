@@ -54,9 +54,9 @@ impl Commits {
 
     async fn wait(&mut self) -> ays_store::Result<()> {
         match self.under_way.take() {
-            Some(commit) => {
-                commit.await.unwrap_or_else(|died| Err(ays_store::Error::Closed(format!("a commit died: {died}"))))
-            }
+            Some(commit) => commit
+                .await
+                .unwrap_or_else(|died| Err(ays_store::Error::Closed(format!("a commit died: {died}")))),
             None => Ok(()),
         }
     }

@@ -210,7 +210,9 @@ impl Dispatcher {
 
     fn store_failed(&self, why: &ays_store::Error) {
         if !self.broken.is_cancelled() {
-            error!("{why}. What was accepted is durable; this host ends, since it cannot keep what it does from now on");
+            error!(
+                "{why}. What was accepted is durable; this host ends, since it cannot keep what it does from now on"
+            );
             self.broken.cancel();
         }
     }

@@ -79,7 +79,8 @@ impl Kept {
     fn expired(&mut self, now: Instant, idle: Duration, most: usize) -> Vec<Resident> {
         let mut dropped = Vec::new();
         while let Some((number, service)) = self.by_number.first_key_value() {
-            let old = self.by_service.get(service).is_none_or(|(_, since, _)| now.duration_since(*since) > idle);
+            let old =
+                self.by_service.get(service).is_none_or(|(_, since, _)| now.duration_since(*since) > idle);
             if !old && self.by_service.len() <= most {
                 break;
             }

@@ -55,7 +55,36 @@ pub struct NewDeadLetter {
     /// Why it could not be understood, and what would be right.
     pub reason: String,
     /// The entry as it came. Bytes that are not UTF-8 are kept, too.
+    #[serde(with = "raw")]
     pub raw: Vec<u8>,
+}
+
+/// Bytes that are mostly text, in JSON: text as a string, anything else as `{"base64": …}`. A list of numbers would be
+/// four times as long.
+mod raw {
+    use base64::{Engine as _, engine::general_purpose::STANDARD};
+    use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+
+    #[derive(Serialize, Deserialize)]
+    #[serde(untagged)]
+    enum Raw {
+        Text(String),
+        Bytes { base64: String },
+    }
+
+    pub(super) fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+        match std::str::from_utf8(bytes) {
+            Ok(text) => text.serialize(serializer),
+            Err(_) => Raw::Bytes { base64: STANDARD.encode(bytes) }.serialize(serializer),
+        }
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
+        match Raw::deserialize(deserializer)? {
+            Raw::Text(text) => Ok(text.into_bytes()),
+            Raw::Bytes { base64 } => STANDARD.decode(base64).map_err(D::Error::custom),
+        }
+    }
 }
 
 /// A letter of the dead-letter list.

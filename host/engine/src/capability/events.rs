@@ -10,7 +10,10 @@ use ays_core::{
 
 use super::json;
 use crate::{
-    bindings::ays::actor::{events::{Filter, Host}, types::Error},
+    bindings::ays::actor::{
+        events::{Filter, Host},
+        types::Error,
+    },
     breach::Breach,
     state::{Call, State},
 };
@@ -42,7 +45,8 @@ impl Host for State {
 fn emit(call: &mut Call, event: &str, args: &str) -> Result<(), Error> {
     let name = event_name(event)?;
     let args = json(call, "event's args", args)?;
-    let event = NewEvent { channel: Channel("service".into()), depth: call.depth, ..NewEvent::new(name, args) };
+    let event =
+        NewEvent { channel: Channel("service".into()), depth: call.depth, ..NewEvent::new(name, args) };
     call.effects.push(Effect::Emit(event));
     Ok(())
 }

@@ -2,7 +2,10 @@
 
 use ays_core::job;
 
-use crate::{bindings::ays::actor::log::{Host, Level}, state::State};
+use crate::{
+    bindings::ays::actor::log::{Host, Level},
+    state::State,
+};
 
 impl Host for State {
     fn log(&mut self, level: Level, message: String) -> wasmtime::Result<()> {

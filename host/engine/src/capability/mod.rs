@@ -8,7 +8,10 @@ mod service;
 
 use ays_core::JsonText;
 
-use crate::{bindings::ays::actor::types, state::{Call, State}};
+use crate::{
+    bindings::ays::actor::types,
+    state::{Call, State},
+};
 
 impl types::Host for State {}
 

@@ -6,7 +6,10 @@ use ays_core::{
 };
 
 use crate::{
-    bindings::ays::actor::{schedules::{Host, Missed}, types::Error},
+    bindings::ays::actor::{
+        schedules::{Host, Missed},
+        types::Error,
+    },
     state::{Call, State},
 };
 
@@ -31,7 +34,8 @@ fn read(call: &Call, action: &str, period: &str, missed: Missed) -> Result<Recur
             call.manifest.action_names()
         )));
     };
-    let period: Period = period.parse().map_err(|e: schedule::InvalidPeriod| Error::Invalid(e.to_string()))?;
+    let period: Period =
+        period.parse().map_err(|e: schedule::InvalidPeriod| Error::Invalid(e.to_string()))?;
     let missed = match missed {
         Missed::Skip => schedule::Missed::Skip,
         Missed::One => schedule::Missed::One,

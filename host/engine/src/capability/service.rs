@@ -4,7 +4,10 @@ use ays_core::{JsonText, ServiceKey};
 
 use super::json;
 use crate::{
-    bindings::ays::actor::{service::{Host, Linked}, types::Error},
+    bindings::ays::actor::{
+        service::{Host, Linked},
+        types::Error,
+    },
     state::{Call, State},
 };
 
@@ -47,6 +50,10 @@ impl Host for State {
 }
 
 fn linked(call: &Call, key: &ServiceKey) -> Linked {
-    let data = call.linked.iter().find(|(of, _)| of == key).map_or_else(JsonText::empty_object, |(_, data)| data.clone());
+    let data = call
+        .linked
+        .iter()
+        .find(|(of, _)| of == key)
+        .map_or_else(JsonText::empty_object, |(_, data)| data.clone());
     Linked { key: key.to_string(), data: data.as_str().to_owned() }
 }

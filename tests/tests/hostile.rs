@@ -1,0 +1,163 @@
+//! Actors that loop, allocate, recurse, trap, flood and pry: their jobs fail with the right kind, and nothing else does.
+
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::Duration,
+};
+
+use ays_tests::{Host, actors, host::Start};
+use serde_json::{Value, json};
+
+/// Runs an action, and returns its job once it has ended.
+fn job(host: &Host, service: &str, action: &str, args: &Value) -> Value {
+    let ask = json!({"action": action, "service": service, "args": args, "force": true});
+    let (status, run) = host.post("/api/v1/run", &ask);
+    assert_eq!(status, 202, "{run}");
+    let id = run["id"].as_str().expect("a run has an id").to_owned();
+    host.until(&format!("{action} has ended"), |host| {
+        let jobs = host.list(&format!("/api/v1/jobs?service={service}&action={action}&cause=run"));
+        jobs.into_iter().find(|job| {
+            job["cause"]["id"] == id && ["ok", "error"].iter().any(|state| job["state"] == *state)
+        })
+    })
+}
+
+/// Milliseconds from start to end, by the job's own record.
+fn took(job: &Value) -> i64 {
+    let time = |name: &str| -> i64 {
+        let time: ays_core::Timestamp =
+            job[name].as_str().expect("it is there").parse().expect("it is RFC 3339");
+        time.millis()
+    };
+    time("finished_at") - time("started_at")
+}
+
+#[test]
+fn each_breach_fails_its_job_with_its_kind_while_a_neighbour_goes_on() {
+    let host = Start::new(actors()).blueprint("probe__bad:\nprobe__good:\n").start();
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let neighbour = scope.spawn(|| {
+            let mut done = 0;
+            while !stop.load(Ordering::Relaxed) {
+                let job = job(&host, "probe__good", "count", &json!([]));
+                assert_eq!(job["state"], "ok", "{job}");
+                done += 1;
+                thread::sleep(Duration::from_millis(20));
+            }
+            done
+        });
+        let mut problems = Vec::new();
+        for (action, args, kind, message) in [
+            ("spin_briefly", json!([]), "cpu", "100 ms"),
+            ("eat_memory", json!([]), "memory", "67108864"),
+            ("recurse", json!([]), "trap", "call stack is exhausted"),
+            ("trap", json!([]), "trap", "unreachable"),
+            ("panic", json!([]), "trap", "unreachable"),
+            ("sleep_briefly", json!([60_000]), "wall", "200 ms"),
+            ("chatty", json!([]), "limit", "log_bytes"),
+            ("chatty_stdout", json!([]), "limit", "log_bytes"),
+            ("big_result", json!([2 << 20]), "limit", "data_bytes"),
+            ("big_data", json!([2 << 20]), "app", "data_bytes"),
+            ("big_event", json!([2 << 20]), "app", "data_bytes"),
+            ("set_bad_data", json!({"count": "many"}), "app", "count"),
+            ("set_broken_data", json!([]), "app", "JSON"),
+            ("emit_many", json!(["never", 1001]), "limit", "1000 events"),
+            ("fail_for_good", json!([]), "app", ""),
+            ("write_file", json!(["/tmp/probe"]), "app", ""),
+            ("read_dir", json!(["/"]), "app", ""),
+            ("connect", json!(["127.0.0.1:6379"]), "app", ""),
+        ] {
+            let job = job(&host, "probe__bad", action, &args);
+            let said = job["error"]["message"].as_str().unwrap_or_default();
+            if job["state"] != "error" || job["error"]["kind"] != kind || !said.contains(message) {
+                problems.push(format!("{action}: expected {kind} ({message}): {job}"));
+            }
+        }
+        stop.store(true, Ordering::Relaxed);
+        let done = neighbour.join().expect("the neighbour's jobs all succeed");
+        assert!(problems.is_empty(), "{}", problems.join("\n"));
+        assert!(done > 10, "the neighbour got {done} jobs done meanwhile");
+    });
+
+    // What failed left no trace but its record.
+    let (_, service) = host.get("/api/v1/services/probe__bad");
+    assert_eq!(service["data"], json!({"count": 0, "seen": [], "blob": ""}));
+    assert!(host.list("/api/v1/events").is_empty(), "no event of a failed turn was accepted");
+    assert!(host.lines_with("panicked at").iter().all(|line| line.text.contains("probe__bad panic")));
+
+    // The trap's frames have the names of the guest's functions; the panic's message is in the log.
+    let trap = host.list("/api/v1/jobs?service=probe__bad&action=trap").remove(0);
+    let frames = trap["error"]["backtrace"].to_string();
+    for name in ["trap_outer", "trap_middle", "trap_inner"] {
+        assert!(frames.contains(name), "{name}: {frames}");
+    }
+    let panic = host.list("/api/v1/jobs?service=probe__bad&action=panic").remove(0);
+    assert!(panic["logs"].to_string().contains("panicked as asked"), "{panic}");
+    // A deep recursion does not make a record of a million frames.
+    let recursion = host.list("/api/v1/jobs?service=probe__bad&action=recurse").remove(0);
+    assert!(recursion["error"]["backtrace"].as_array().expect("it has one").len() < 100);
+
+    // What is not granted is not there.
+    let seen = job(&host, "probe__bad", "read_env", &json!([]));
+    assert_eq!(seen["result"], json!({"vars": [], "args": []}));
+    assert_eq!(job(&host, "probe__bad", "read_stdin", &json!([]))["result"], "");
+}
+
+#[test]
+fn guests_that_compute_without_end_do_not_take_the_host_from_others() {
+    // More of them than there are cores; each is stopped at its limit, and the API and another service answer meanwhile.
+    let services: String = (0..6).map(|n| format!("probe__spin{n}:\n")).collect();
+    let host = Start::new(actors()).blueprint(&format!("{services}probe__good:\n")).start();
+    let (status, _) = host.post("/api/v1/run", &json!({"action": "spin", "service": "spin.*"}));
+    assert_eq!(status, 202);
+    host.until("they spin", |host| {
+        (host.list("/api/v1/jobs?state=running&action=spin").len() == 6).then_some(())
+    });
+    for _ in 0..20 {
+        let job = job(&host, "probe__good", "count", &json!([]));
+        assert_eq!(job["state"], "ok");
+    }
+    let running = host.list("/api/v1/jobs?state=running&action=spin").len();
+    assert_eq!(running, 6, "they still spin: each has 10 s of CPU time, and there are six of them");
+}
+
+#[test]
+fn a_limit_is_kept_to_within_a_few_ticks() {
+    let host = Start::new(actors()).blueprint("probe__bad:\n").start();
+    job(&host, "probe__bad", "noop", &json!([]));
+    // By the thread's own CPU time, which other load on the machine does not add to.
+    let spin = job(&host, "probe__bad", "spin_briefly", &json!([]));
+    let cpu_ms = spin["usage"]["cpu_us"].as_u64().expect("it is a number") / 1000;
+    assert!((100..=120).contains(&cpu_ms), "used {cpu_ms} ms of 100");
+    let sleep = job(&host, "probe__bad", "sleep_briefly", &json!([60_000]));
+    assert!(took(&sleep) >= 200, "stopped after {} ms of 200", took(&sleep));
+}
+
+#[test]
+fn a_file_that_is_no_actor_is_told_of_and_the_others_are_loaded() {
+    let start = Start::new(actors());
+    let folder = start.path("actors");
+    std::fs::create_dir(&folder).expect("cannot make a folder");
+    std::fs::copy(actors().join("probe.wasm"), folder.join("probe.wasm")).expect("cannot copy");
+    std::fs::copy(actors().join("probe.wasm"), folder.join("again.wasm")).expect("cannot copy");
+    let probe = std::fs::read(actors().join("probe.wasm")).expect("it is there");
+    let files: [(&str, &[u8], &str); 5] = [
+        ("empty.wasm", b"", "not WebAssembly"),
+        ("text.wasm", b"hello", "not WebAssembly"),
+        ("module.wasm", b"\0asm\x01\0\0\0", "core module"),
+        ("component.wasm", b"\0asm\x0d\0\x01\0", "does not fit ays:actor"),
+        ("truncated.wasm", &probe[..probe.len() / 2], "not a valid component"),
+    ];
+    for (name, bytes, _) in files {
+        std::fs::write(folder.join(name), bytes).expect("cannot write");
+    }
+    let host = Start::new(&folder).start();
+    for (name, _, told) in files {
+        let lines = host.lines_with(name);
+        assert!(lines.len() == 1 && lines[0].text.contains(told), "{name}: {lines:?}");
+    }
+    assert!(host.lines_with("loaded from").len() == 1, "two files of one actor");
+    assert_eq!(host.list("/api/v1/actors").len(), 1);
+}

@@ -1,0 +1,199 @@
+//! A host's life: what holds over restarts, drains and second hosts, and the promises about a service's jobs.
+
+use std::{thread, time::Duration};
+
+use ays_tests::{Host, actors, host::Start};
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+fn data(host: &Host, service: &str) -> Value {
+    host.get(&format!("/api/v1/services/{service}")).1["data"].clone()
+}
+
+fn emit(host: &Host, event: &str, args: &Value) {
+    let (status, answer) = host.post("/api/v1/events", &json!({"event": event, "args": args}));
+    assert_eq!(status, 202, "{answer}");
+}
+
+const FILTERS: &str = "
+probe__a:
+probe__b:
+eventfilters:
+  - {cmd: slow, actor: probe, action: slow}
+  - {cmd: order, actor: probe, service: a, action: order}
+  - {cmd: strict, actor: probe, service: a, action: order_strict}
+  - {cmd: aside, actor: probe, service: a, action: order_aside}
+  - {cmd: effects, actor: probe, service: a, action: all_effects}
+  - {cmd: fail, actor: probe, service: a, action: fail_after_effects}
+";
+
+#[test]
+fn sigterm_lets_running_jobs_end_takes_no_new_ones_and_exits_0() {
+    let start = Start::new(actors()).blueprint(FILTERS);
+    let host = start.start();
+    for _ in 0..3 {
+        emit(&host, "slow", &json!([400]));
+    }
+    host.until("two run", |host| {
+        (host.list("/api/v1/jobs?state=running&action=slow").len() == 2).then_some(())
+    });
+    let (status, lines) = host.terminate();
+    assert_eq!(status.code(), Some(0), "{lines:?}");
+    let host = start.start();
+    host.until("the rest is done after a restart", |host| {
+        (data(host, "probe__a")["count"] == 3 && data(host, "probe__b")["count"] == 3).then_some(())
+    });
+    let jobs = host.list("/api/v1/jobs?action=slow");
+    assert_eq!(jobs.len(), 6);
+    assert!(
+        jobs.iter().all(|job| job["state"] == "ok" && job["attempt"] == 1),
+        "none was cut short or repeated"
+    );
+}
+
+#[test]
+fn a_job_that_outlasts_the_drain_is_stopped_and_done_after_the_restart() {
+    let start = Start::new(actors()).blueprint(FILTERS);
+    let host = start.clone().arg("--drain-timeout").arg("0.3").start();
+    emit(&host, "slow", &json!([2000]));
+    host.until("two run", |host| {
+        (host.list("/api/v1/jobs?state=running&action=slow").len() == 2).then_some(())
+    });
+    let (status, lines) = host.terminate();
+    assert_eq!(status.code(), Some(0), "{lines:?}");
+    assert!(lines.iter().any(|line| line.text.contains("start over")), "{lines:?}");
+    let host = start.start();
+    assert_eq!(data(&host, "probe__a")["count"], 0, "what was stopped left no trace");
+    host.until("it is done once", |host| (data(host, "probe__a")["count"] == 1).then_some(()));
+}
+
+#[test]
+fn a_second_host_on_the_store_is_refused_and_told_who_holds_it() {
+    let start = Start::new(actors());
+    let host = start.start();
+    let output = start.command().output().expect("cannot run ays-host");
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(told.contains(&host.pid().to_string()), "{told}");
+    host.kill9();
+    let host = start.start();
+    assert_eq!(host.get("/healthz").0, 200, "a dead host's store can be opened at once");
+}
+
+#[test]
+fn a_schedule_goes_on_after_a_restart_without_an_occurrence_twice() {
+    let start = Start::new(actors())
+        .blueprint("probe__a:\nactions:\n  - {action: count, actor: probe, service: a, recurring: 1s}\n");
+    let host = start.start();
+    host.until("two have run", |host| {
+        (host.list("/api/v1/jobs?action=count&state=ok").len() >= 2).then_some(())
+    });
+    host.kill9();
+    thread::sleep(Duration::from_millis(2500));
+    let host = start.start();
+    host.until("more have run", |host| {
+        (host.list("/api/v1/jobs?action=count&state=ok").len() >= 5).then_some(())
+    });
+    let mut due: Vec<i64> = host
+        .list("/api/v1/jobs?action=count")
+        .iter()
+        .map(|job| {
+            job["cause"]["due_at"]
+                .as_str()
+                .expect("it is due")
+                .parse::<ays_core::Timestamp>()
+                .expect("a time")
+                .millis()
+        })
+        .collect();
+    due.sort_unstable();
+    assert!(due.windows(2).all(|pair| pair[1] > pair[0]), "none twice: {due:?}");
+    assert!(due.iter().all(|time| (time - due[0]) % 1000 == 0), "no drift: {due:?}");
+    assert!(due.windows(2).any(|pair| pair[1] - pair[0] >= 2000), "missed ones count as one: {due:?}");
+}
+
+#[test]
+fn a_services_jobs_run_one_at_a_time_in_order_of_arrival() {
+    let host = Start::new(actors()).blueprint(FILTERS).start();
+    for n in 0..200 {
+        emit(&host, "order", &json!([n]));
+    }
+    let seen = host.until("all have run", |host| {
+        let seen = data(host, "probe__a")["seen"].clone();
+        (seen.as_array().is_some_and(|seen| seen.len() == 200)).then_some(seen)
+    });
+    let expected: Vec<Value> = (0..200).map(|n| json!([n])).collect();
+    assert_eq!(seen, Value::Array(expected));
+}
+
+#[test]
+fn a_job_to_be_retried_steps_aside_unless_its_action_is_strict() {
+    let host = Start::new(actors()).blueprint(FILTERS).start();
+    emit(&host, "aside", &json!(["late", 2]));
+    emit(&host, "aside", &json!(["early", 1]));
+    host.until("both have run", |host| {
+        (data(host, "probe__a")["seen"] == json!(["early", "late"])).then_some(())
+    });
+    emit(&host, "strict", &json!(["first", 2]));
+    emit(&host, "strict", &json!(["second", 1]));
+    host.until("both have run", |host| {
+        (data(host, "probe__a")["seen"] == json!(["early", "late", "first", "second"])).then_some(())
+    });
+}
+
+#[test]
+fn a_turn_is_all_or_nothing() {
+    let host = Start::new(actors()).blueprint(FILTERS).start();
+    emit(&host, "fail", &json!([]));
+    host.until("it failed", |host| {
+        (host.list("/api/v1/jobs?action=fail_after_effects&state=error").len() == 1).then_some(())
+    });
+    assert_eq!(data(&host, "probe__a")["count"], 0);
+    assert!(host.list("/api/v1/events").is_empty());
+    assert_eq!(host.list("/api/v1/dead").len(), 1);
+
+    emit(&host, "effects", &json!([]));
+    host.until("it succeeded", |host| {
+        (host.list("/api/v1/jobs?action=all_effects&state=ok").len() == 1).then_some(())
+    });
+    assert_ne!(data(&host, "probe__a")["count"], 0);
+    assert!(host.list("/api/v1/filters?service=probe__a").iter().any(|filter| filter["event"] == "never"));
+    assert_eq!(host.list("/api/v1/schedules").len(), 1);
+    let letter = host.list("/api/v1/dead").remove(0);
+    let id = letter["id"].as_str().expect("it has an id").to_owned();
+    host.cli_ok(&["dead", "retry", &id]);
+    host.until("the retried one failed again", |host| {
+        (host.list("/api/v1/jobs?action=fail_after_effects&state=error").len() == 2).then_some(())
+    });
+}
+
+#[test]
+fn a_changed_blueprint_changes_the_data_once_and_leaves_alone_what_actions_did() {
+    let start = Start::new(actors()).blueprint("probe__a:\n  count: 10\n");
+    let host = start.start();
+    host.cli_ok(&["run", "count", "--service", "a", "--wait"]);
+    assert_eq!(data(&host, "probe__a")["count"], 11);
+    let file = start.path("blueprint.yaml");
+    host.cli_ok(&["apply", &file.display().to_string()]);
+    assert_eq!(data(&host, "probe__a")["count"], 11, "an unchanged blueprint changes nothing");
+    std::fs::write(&file, "probe__a:\n  count: 50\n").expect("cannot write");
+    let told = host.cli_ok(&["apply", &file.display().to_string()]);
+    assert!(told.contains("50"), "{told}");
+    assert_eq!(data(&host, "probe__a")["count"], 50);
+}
+
+#[test]
+fn a_second_signal_ends_the_host_at_once_and_loses_nothing() {
+    let start = Start::new(actors()).blueprint(FILTERS);
+    let mut host = start.start();
+    emit(&host, "slow", &json!([30_000]));
+    host.until("they run", |host| {
+        (host.list("/api/v1/jobs?state=running&action=slow").len() == 2).then_some(())
+    });
+    host.signal(Signal::INT);
+    host.wait_for("drains", |line| line.contains("stopping"));
+    host.signal(Signal::INT);
+    assert_eq!(host.wait().code(), Some(130));
+    let host = start.start();
+    assert_eq!(host.list("/api/v1/jobs?action=slow").len(), 2);
+}
