@@ -1,4 +1,5 @@
 //! Whatever is written into a file or a queue, its reader returns.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // a test may
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,5 @@
 //! What applying blueprints does.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // a test may
 
 use std::collections::BTreeMap;
 

@@ -2,6 +2,7 @@
 //!
 //! `tests/check/NN-name.yaml`, `.schema.hrd` and `.actor.hrd` have the messages in `NN-name.expected`, one a line.
 //! `UPDATE_GOLDEN=1` writes them anew; then read each.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // a test may
 
 use std::{
     collections::BTreeMap,

@@ -1,4 +1,5 @@
 //! Entries of the command queue.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // a test may
 
 use ays_core::command::{Command, DEFAULT_LIMIT_BYTES, parse};
 

@@ -1,4 +1,5 @@
 //! Schemas, from `schema.hrd` and from a manifest, and what fits them.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // a test may
 
 use std::{fs, path::Path};
 
