@@ -87,3 +87,7 @@ pub mod rt {
     };
     pub use crate::args::Args;
 }
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Guide;

@@ -44,12 +44,23 @@ pub fn eat_memory() -> usize {
     eaten.len()
 }
 
-/// Calls itself without end. What follows the call keeps it from becoming a loop.
+/// Calls itself without end. What follows the call keeps it from becoming a loop. Its frame takes next to nothing of the
+/// stack in linear memory, so that the stack of the engine is exhausted first.
 #[inline(never)]
 pub fn recurse(n: u64) -> u64 {
-    let mut frame = [n; 16];
+    // Never so, since `n` is even; the compiler does not know.
+    if n == u64::MAX {
+        return n;
+    }
+    recurse(n.wrapping_add(2)).wrapping_mul(3) ^ n
+}
+
+/// The same, with a frame that exhausts the stack in linear memory first.
+#[inline(never)]
+pub fn recurse_wide(n: u64) -> u64 {
+    let mut frame = [n; 64];
     if black_box(true) {
-        frame[0] = recurse(black_box(n.wrapping_add(1)));
+        frame[0] = recurse_wide(black_box(n.wrapping_add(1)));
     }
     black_box(frame).iter().fold(0, |sum, item| sum.wrapping_add(*item))
 }

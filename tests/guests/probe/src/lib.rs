@@ -248,10 +248,16 @@ impl Probe {
         hostile::eat_memory()
     }
 
-    /// Calls itself without end.
+    /// Calls itself without end, until the engine's stack is exhausted.
     #[action(retry(attempts = 1))]
     fn recurse(&self) -> u64 {
-        hostile::recurse(black_box(1))
+        hostile::recurse(black_box(2))
+    }
+
+    /// The same, until the stack in linear memory is exhausted.
+    #[action(retry(attempts = 1))]
+    fn recurse_wide(&self) -> u64 {
+        hostile::recurse_wide(black_box(1))
     }
 
     /// Is in a host call for `ms` milliseconds.
