@@ -4,6 +4,8 @@
 //! [`commit`](Store::commit), [`tick`](Store::tick). Each step takes a batch and is one commit; when it returns, what
 //! it did is durable.
 
+#[cfg(feature = "contract")]
+pub mod contract;
 pub mod embedded;
 mod query;
 mod step;

@@ -27,6 +27,9 @@ use crate::{Error, Result};
 /// Journals larger than this in sum make the database write its oldest tables out. It bounds what an opening reads.
 const MAX_JOURNAL_BYTES: u64 = 256 << 20;
 
+/// What most records need, so that few grow while they are written.
+const RECORD_BYTES: usize = 512;
+
 /// The database and its fixed keyspaces. Cheap to clone; the database closes with the last clone.
 #[derive(Clone)]
 pub(super) struct Disk {
@@ -76,7 +79,11 @@ pub(super) fn io(error: fjall::Error) -> Error {
 }
 
 pub(super) fn to_json<T: Serialize>(value: &T) -> Result<Vec<u8>> {
-    serde_json::to_vec(value).map_err(|error| Error::Io(format!("a record has no JSON form: {error}")))
+    let mut bytes = Vec::with_capacity(RECORD_BYTES);
+    match serde_json::to_writer(&mut bytes, value) {
+        Ok(()) => Ok(bytes),
+        Err(error) => Err(Error::Io(format!("a record has no JSON form: {error}"))),
+    }
 }
 
 pub(super) fn from_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {

@@ -49,13 +49,20 @@ pub(super) struct Group {
     pub(super) claims: HashMap<String, u64>,
     /// Taken jobs that are the taker's no more once this is durable.
     pub(super) freed: Vec<(ServiceKey, Id)>,
-    /// Services that may have something to take once this is durable.
-    pub(super) touched: HashSet<ServiceKey>,
+    /// Services that may have something to take once this is durable, in order; some twice.
+    pub(super) touched: Vec<ServiceKey>,
     /// How many changes this is, for the store's status.
     pub(super) changes: u64,
 }
 
 impl Group {
+    /// Notes that the service may have something to take.
+    pub(super) fn touch(&mut self, service: &ServiceKey) {
+        if self.touched.last() != Some(service) {
+            self.touched.push(service.clone());
+        }
+    }
+
     /// Whether there is nothing to write.
     pub(super) fn is_empty(&self) -> bool {
         self.arrived.is_empty()

@@ -7,6 +7,7 @@ mod cache;
 mod disk;
 mod group;
 mod history;
+mod journal;
 mod lock;
 mod mailbox;
 mod opening;

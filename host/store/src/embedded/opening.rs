@@ -19,6 +19,7 @@ use super::{
     Embedded, Options, Reading, Shared,
     disk::{Disk, entry, from_json, id_at_end, io},
     history::History,
+    journal,
     lock::Lock,
     mailbox::Later,
     state::{Entry, State, moved},
@@ -83,6 +84,7 @@ fn start(
         // It was being created when the host was killed, and nothing was in it yet.
         fs::remove_dir_all(&database).map_err(at)?;
     }
+    journal::check(&database)?;
     let disk = Disk::open(&database, options.read_cache_bytes)?;
     let identity = identity(&disk, namespace)?;
     let history = History::open(&disk, options.piece_jobs.max(1))?;

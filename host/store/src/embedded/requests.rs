@@ -174,7 +174,7 @@ impl State {
         let Attempt { settled: Settled { job, data, effects }, record } = attempt;
         let Some(entry) = self.services.get_mut(&job.service) else { return Ok(()) };
         group.freed.push((job.service.clone(), job.id));
-        group.touched.insert(job.service.clone());
+        group.touch(&job.service);
         if !entry.mailbox.settle(job.id) {
             return Ok(());
         }
@@ -259,7 +259,7 @@ impl State {
             if let Some(at) = entry.mailbox.cancel(job.id) {
                 self.retries.remove(&(at, job.id));
             }
-            group.touched.insert(job.service.clone());
+            group.touch(&job.service);
         }
         self.cache.remove(job.id);
         job.state = JobState::Cancelled;

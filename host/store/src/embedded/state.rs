@@ -115,7 +115,7 @@ impl State {
         match self.services.get_mut(&job.service) {
             Some(entry) => {
                 entry.mailbox.push(id);
-                group.touched.insert(job.service.clone());
+                group.touch(&job.service);
                 let job = Arc::new(job);
                 self.cache.insert(&job);
                 group.arrived.push(job);
@@ -170,14 +170,7 @@ impl State {
     }
 
     /// Starts a run.
-    pub(super) fn start_run(
-        &mut self,
-        mut new: run::NewRun,
-        now: Timestamp,
-        group: &mut Group,
-    ) -> Result<Run> {
-        // A step without jobs would never end.
-        new.steps.retain(|step| !step.is_empty());
+    pub(super) fn start_run(&mut self, new: run::NewRun, now: Timestamp, group: &mut Group) -> Result<Run> {
         let id = self.next_id(now);
         let (run, jobs) = Run::start(new, id, now);
         self.runs.insert(id, run);
