@@ -51,7 +51,13 @@ impl Disk {
             .cache_size(cache_bytes)
             .open()
             .map_err(io)?;
-        let keyspace = |name| db.keyspace(name, KeyspaceCreateOptions::default).map_err(io);
+        let complete = db.keyspace_exists("meta") && meta_has_identity(&db)?;
+        let keyspace = |name| {
+            if complete && !db.keyspace_exists(name) {
+                return Err(Error::Io(format!("{}: its keyspace `{name}` is missing", folder.display())));
+            }
+            db.keyspace(name, KeyspaceCreateOptions::default).map_err(io)
+        };
         Ok(Self {
             meta: keyspace("meta")?,
             services: keyspace("services")?,
@@ -67,6 +73,12 @@ impl Disk {
     pub(super) fn snapshot(&self) -> Snapshot {
         self.db.snapshot()
     }
+}
+
+/// Whether the store was created to the end: the identity is written last.
+fn meta_has_identity(db: &Database) -> Result<bool> {
+    let meta = db.keyspace("meta", KeyspaceCreateOptions::default).map_err(io)?;
+    meta.contains_key("identity").map_err(io)
 }
 
 /// Any error of the database.

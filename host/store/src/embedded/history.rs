@@ -79,6 +79,10 @@ fn key_of(kind: u8, id: Id) -> [u8; 17] {
     key
 }
 
+fn names(number: u64) -> [String; 2] {
+    [format!("history-{number}"), format!("history-{number}-index")]
+}
+
 fn piece_key(number: u64) -> String {
     format!("piece/{number:020}")
 }
@@ -94,7 +98,7 @@ pub(super) struct History {
 }
 
 impl History {
-    /// Finds the pieces. What a crash left of one that was being begun or dropped is dropped.
+    /// Finds the pieces. What a crash left of one that was being dropped is dropped.
     pub(super) fn open(disk: &Disk, most_rows: u64) -> Result<Self> {
         let mut history =
             Self { disk: disk.clone(), known: Vec::new(), pieces: Pieces::default(), most_rows };
@@ -103,11 +107,19 @@ impl History {
         }
         let mut rows = Vec::new();
         for piece in &history.known {
+            for name in names(piece.number) {
+                if !disk.db.keyspace_exists(&name) {
+                    return Err(Error::Io(format!("a piece of the history, keyspace `{name}`, is missing")));
+                }
+            }
             rows.push(history.keyspaces(piece.number)?);
         }
+        // What was begun is kept, and taken when the next piece is begun.
+        let oldest = history.known.first().map_or(0, |piece| piece.number);
         for name in disk.db.list_keyspace_names() {
-            let number = name.strip_prefix("history-").and_then(|rest| rest.split('-').next()?.parse().ok());
-            if number.is_some_and(|number: u64| history.known.iter().all(|piece| piece.number != number)) {
+            let number =
+                name.strip_prefix("history-").and_then(|rest| rest.split('-').next()?.parse::<u64>().ok());
+            if number.is_some_and(|number| number < oldest) {
                 let keyspace = disk.db.keyspace(&name, KeyspaceCreateOptions::default).map_err(io)?;
                 disk.db.delete_keyspace(keyspace).map_err(io)?;
             }
@@ -117,12 +129,9 @@ impl History {
     }
 
     fn keyspaces(&self, number: u64) -> Result<Rows> {
-        let open = |name: String| self.disk.db.keyspace(&name, KeyspaceCreateOptions::default).map_err(io);
-        Ok(Rows {
-            number,
-            records: open(format!("history-{number}"))?,
-            index: open(format!("history-{number}-index"))?,
-        })
+        let open = |name: &str| self.disk.db.keyspace(name, KeyspaceCreateOptions::default).map_err(io);
+        let [records, index] = names(number);
+        Ok(Rows { number, records: open(&records)?, index: open(&index)? })
     }
 
     /// Finished jobs in all pieces.
@@ -142,10 +151,7 @@ impl History {
             now.day() <= piece.day && piece.jobs.saturating_add(piece.others) < self.most_rows
         });
         if !open {
-            let number = self.known.last().map_or(1, |piece| piece.number + 1);
-            let rows = self.keyspaces(number)?;
-            self.known.push(Piece { number, day: now.day(), last_at: now, jobs: 0, others: 0 });
-            self.pieces.0.lock().unwrap_or_else(PoisonError::into_inner).push(rows);
+            self.begin(now)?;
         }
         let rows = self.pieces.0.lock().unwrap_or_else(PoisonError::into_inner).last().cloned();
         let (Some(piece), Some(rows)) = (self.known.last_mut(), rows) else {
@@ -156,6 +162,15 @@ impl History {
         piece.last_at = piece.last_at.max(now);
         batch.insert(&self.disk.meta, piece_key(piece.number), to_json(piece)?);
         Ok(rows)
+    }
+
+    /// Begins a piece.
+    fn begin(&mut self, now: Timestamp) -> Result<()> {
+        let number = self.known.last().map_or(1, |piece| piece.number + 1);
+        let rows = self.keyspaces(number)?;
+        self.known.push(Piece { number, day: now.day(), last_at: now, jobs: 0, others: 0 });
+        self.pieces.0.lock().unwrap_or_else(PoisonError::into_inner).push(rows);
+        Ok(())
     }
 
     /// Takes out of `known` what the policy does not keep, and puts that into the batch; [`drop_pieces`](Self::drop_pieces) is to
@@ -170,8 +185,23 @@ impl History {
         self.most_rows = self.most_rows.min((policy.jobs / 10).max(1000));
         let age_ms = i64::try_from(policy.age_s.saturating_mul(1000)).unwrap_or(i64::MAX);
         let mut kept = self.jobs();
-        while let Some(oldest) = self.known.first() {
-            let old = now.millis().saturating_sub(oldest.last_at.millis()) > age_ms;
+        let is_old = |piece: &Piece| now.millis().saturating_sub(piece.last_at.millis()) > age_ms;
+        // The youngest piece is never dropped; should it be old, there is first a younger one. In fjall 3.1 the
+        // number of a dropped keyspace is given to the next one if it was the highest, and if the database is opened in
+        // between, that next one is taken for dropped later on and deleted with all that is in it, since sequence
+        // numbers start again before those that the dropping took.
+        if self
+            .known
+            .last()
+            .is_some_and(|piece| piece.jobs + piece.others > 0 && (is_old(piece) || policy.jobs == 0))
+        {
+            self.begin(now)?;
+            if let Some(piece) = self.known.last() {
+                batch.insert(&self.disk.meta, piece_key(piece.number), to_json(piece)?);
+            }
+        }
+        while let [oldest, _, ..] = self.known.as_slice() {
+            let old = is_old(oldest);
             let many = kept.saturating_sub(oldest.jobs) >= policy.jobs;
             if !(old || many) {
                 break;

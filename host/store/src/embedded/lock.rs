@@ -24,7 +24,14 @@ struct Holder {
 /// Holds the store while it lives.
 #[derive(Debug)]
 pub(super) struct Lock {
-    _file: File,
+    file: File,
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Not left to the closing of the file: a child that is just being started has it, too, until it executes.
+        let _ = rustix::fs::flock(&self.file, FlockOperation::Unlock);
+    }
 }
 
 impl Lock {
@@ -65,6 +72,6 @@ impl Lock {
             .and_then(|()| file.rewind())
             .and_then(|()| file.write_all(text.as_bytes()))
             .map_err(fail)?;
-        Ok(Self { _file: file })
+        Ok(Self { file })
     }
 }

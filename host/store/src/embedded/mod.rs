@@ -14,6 +14,8 @@ mod opening;
 mod queries;
 mod requests;
 mod state;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 use std::{

@@ -23,7 +23,7 @@ use super::{
     lock::Lock,
     mailbox::Later,
     state::{Entry, State, moved},
-    writer::Writer,
+    writer::{BeforeWrite, Writer},
 };
 use crate::{Error, Result};
 
@@ -32,9 +32,9 @@ const FORMAT: u32 = 1;
 
 /// On Linux this writes the file's length, too, which is all of its metadata that a reader needs.
 #[cfg(target_os = "linux")]
-const SYNC: PersistMode = PersistMode::SyncData;
+pub(super) const SYNC: PersistMode = PersistMode::SyncData;
 #[cfg(not(target_os = "linux"))]
-const SYNC: PersistMode = PersistMode::SyncAll;
+pub(super) const SYNC: PersistMode = PersistMode::SyncAll;
 
 /// The content of `format.json`. Only `format` decides; the rest is for people.
 #[derive(Serialize, Deserialize)]
@@ -57,23 +57,24 @@ pub(super) fn open(path: &Path, namespace: &str, options: &Options, now: Timesta
         )));
     }
     let folder = path.join(namespace);
-    start(&folder, None, namespace, options, now, Some(SYNC))
+    start(&folder, None, namespace, options, now, Some(SYNC), None)
 }
 
 pub(super) fn temporary(namespace: &str) -> Result<Embedded> {
     let folder = tempfile::Builder::new().prefix("ays-store-").tempdir();
     let folder = folder.map_err(|error| Error::Io(format!("a temporary folder cannot be made: {error}")))?;
     let path = folder.path().join("store");
-    start(&path, Some(folder), namespace, &Options::default(), Timestamp::default(), None)
+    start(&path, Some(folder), namespace, &Options::default(), Timestamp::default(), None, None)
 }
 
-fn start(
+pub(super) fn start(
     folder: &Path,
     temporary: Option<tempfile::TempDir>,
     namespace: &str,
     options: &Options,
     now: Timestamp,
     sync: Option<PersistMode>,
+    before_write: Option<BeforeWrite>,
 ) -> Result<Embedded> {
     let at = |error: std::io::Error| Error::Io(format!("{}: {error}", folder.display()));
     DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(at)?;
@@ -93,15 +94,8 @@ fn start(
     let shared = Arc::new(Shared::new(state, reading, history.jobs()));
     let (requests, receiver) = mpsc::channel();
     let belongings = Belongings { _lock: lock, _folder: temporary };
-    let writer = Writer {
-        shared: shared.clone(),
-        disk,
-        history,
-        requests: receiver,
-        sync,
-        before_write: None,
-        belongings,
-    };
+    let writer =
+        Writer { shared: shared.clone(), disk, history, requests: receiver, sync, before_write, belongings };
     let thread = std::thread::Builder::new().name("ays-store".into()).spawn(move || writer.run());
     let thread =
         thread.map_err(|error| Error::Io(format!("the writer's thread cannot be started: {error}")))?;

@@ -74,6 +74,9 @@ impl Request {
 /// An answer that waits until what it says is durable.
 type Answer = Box<dyn FnOnce(std::result::Result<(), &str>) + Send>;
 
+/// Called before each write; for tests of what happens when one fails.
+pub(super) type BeforeWrite = Box<dyn FnMut() -> Result<()> + Send>;
+
 /// What runs in the writer's thread.
 pub(super) struct Writer {
     pub(super) shared: Arc<Shared>,
@@ -84,8 +87,7 @@ pub(super) struct Writer {
     pub(super) sync: Option<PersistMode>,
     /// What goes when the database is closed.
     pub(super) belongings: Belongings,
-    /// Called before each write; for tests of what happens when one fails.
-    pub(super) before_write: Option<Box<dyn FnMut() -> Result<()> + Send>>,
+    pub(super) before_write: Option<BeforeWrite>,
 }
 
 impl Writer {
