@@ -2,7 +2,7 @@
 //! and new data. Doors accept batches of 256 while one taker takes and commits; nothing else is done.
 //!
 //! `cargo bench -p ays-store --bench store [-- EVENTS]`; without a number, 300 000 events.
-#![allow(clippy::disallowed_methods, reason = "it measures time")]
+#![allow(clippy::disallowed_methods, clippy::expect_used, reason = "it measures time")]
 
 use std::{
     sync::Arc,

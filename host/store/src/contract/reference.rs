@@ -1,7 +1,7 @@
 //! A store as simple as can be: lists in memory, searched from the front. What it does is right because it can be seen
 //! to be; stores are compared with it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
 
 use ays_core::{
     Id, JsonText, ServiceKey, Timestamp,
@@ -115,9 +115,8 @@ impl Reference {
     /// Applies changes that are possible. `runs` are the ids that the runs have got.
     pub(super) fn apply(&mut self, changes: Changes, runs: &[Id], now: Timestamp) {
         for new in changes.create {
-            if !self.services.contains_key(&new.key) {
-                let service = KnownService { data: new.data, actions: BTreeMap::new() };
-                self.services.insert(new.key, service);
+            if let Entry::Vacant(vacant) = self.services.entry(new.key) {
+                vacant.insert(KnownService { data: new.data, actions: BTreeMap::new() });
                 new.jobs.into_iter().for_each(|job| self.push(job, now));
             }
         }
