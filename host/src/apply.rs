@@ -9,13 +9,14 @@ use std::{
 
 use anyhow::Context as _;
 use ays_core::{
-    ServiceKey,
+    Id, ServiceKey,
     blueprint::{self, Current, Plan},
-    job::JobState,
+    job::{Cause, Job, JobState},
     problem::Problem,
+    run::NewRun,
     service::Service,
 };
-use ays_store::{Applied, FilterQuery, Page, Paging, ScheduleQuery, ServiceQuery, Store};
+use ays_store::{Applied, FilterQuery, JobQuery, Page, Paging, ScheduleQuery, ServiceQuery, Store};
 
 use crate::{actors::Actors, clock};
 
@@ -44,7 +45,7 @@ impl Source {
                 files.push(path.clone());
             }
         }
-        let enabled = files.iter().filter(|file| !is_disabled(file));
+        let enabled = files.iter().filter(|file| !blueprint::is_disabled(&file.to_string_lossy()));
         enabled.map(|file| Self::read(file)).collect()
     }
 
@@ -56,10 +57,6 @@ impl Source {
         let text = fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
         Ok(Self { name: file.display().to_string(), text })
     }
-}
-
-fn is_disabled(file: &Path) -> bool {
-    file.file_name().is_some_and(|name| name.to_string_lossy().starts_with('_'))
 }
 
 fn folder(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
@@ -138,22 +135,60 @@ pub fn plan_with(sources: &[Source], current: &Current, actors: &Actors) -> Resu
     blueprint::plan(&blueprints, &actors.manifests(), current)
 }
 
-/// Applies a plan, and waits until the jobs of creations (`input`, `init`) have been tried once: only then have they set
-/// the event filters that the next events are to find.
+/// Applies a plan, and waits until `input` and `init` of what it created have been tried once: only then have they set the
+/// event filters that the next events are to find. Where the plan has a run, `init` is its first step.
 ///
 /// # Errors
 /// If the store fails.
 pub async fn apply(plan: Plan, store: &dyn Store) -> ays_store::Result<Applied> {
+    let sets_up = |run: &NewRun| run.steps.first().into_iter().flatten().any(|task| task.action == "init");
+    let set_up: Vec<bool> = plan.changes.runs.iter().map(sets_up).collect();
     let applied = store.apply(plan.changes, clock::now()).await?;
     for job in &applied.jobs {
-        let mut nap = Duration::from_millis(1);
-        while store.job(*job).await?.is_some_and(|job| matches!(job.state, JobState::New | JobState::Running))
-        {
-            clock::sleep(nap).await;
-            nap = (nap * 2).min(Duration::from_millis(50));
+        let mut nap = Nap::default();
+        while store.job(*job).await?.is_some_and(|job| is_untried(job.state)) {
+            nap.take().await;
+        }
+    }
+    for (run, _) in applied.runs.iter().zip(set_up).filter(|(_, sets_up)| *sets_up) {
+        let mut nap = Nap::default();
+        while is_untried_run(store, *run).await? {
+            nap.take().await;
         }
     }
     Ok(applied)
+}
+
+fn is_untried(state: JobState) -> bool {
+    matches!(state, JobState::New | JobState::Running)
+}
+
+/// Whether a job of the run's first step has yet to be tried. One that waits for its next attempt must not keep the host
+/// from coming up.
+async fn is_untried_run(store: &dyn Store, id: Id) -> ays_store::Result<bool> {
+    let Some(run) = store.run(id).await?.filter(|run| run.step == 0 && !run.state.is_final()) else {
+        return Ok(false);
+    };
+    for task in run.steps.first().into_iter().flatten() {
+        let query = JobQuery { service: Some(task.service.clone()), ..JobQuery::default() };
+        let jobs = store.jobs(query, Paging::default()).await?.items;
+        let of_this = |job: &&Job| matches!(job.cause, Cause::Run { id: of, .. } if of == id);
+        if jobs.iter().find(of_this).is_some_and(|job| is_untried(job.state)) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Waits between two looks at something: 1 ms at first, then longer, up to 50 ms.
+#[derive(Default)]
+struct Nap(u32);
+
+impl Nap {
+    async fn take(&mut self) {
+        clock::sleep(Duration::from_millis(1 << self.0).min(Duration::from_millis(50))).await;
+        self.0 = (self.0 + 1).min(6);
+    }
 }
 
 /// `1 problem`, `2 problems`.

@@ -2,7 +2,8 @@
 
 use ays_core::{
     JsonText,
-    run::{NewRun, Run, Target},
+    manifest::STANDARD_ACTIONS,
+    run::{NewRun, Run, Target, Task, is_life_cycle},
     schema::Pattern,
 };
 use ays_store::Store;
@@ -71,7 +72,8 @@ pub async fn start(ask: &Ask, store: &dyn Store, actors: &Actors) -> Result<Run,
         .iter()
         .filter_map(|service| Some(Target { service, actions: &*actors.get(service.key.actor())?.actions }))
         .collect();
-    if !targets.iter().any(|target| target.actions.contains(&ask.action)) {
+    let known = targets.iter().any(|target| target.actions.contains(&ask.action));
+    if !known && !STANDARD_ACTIONS.contains(&ask.action.as_str()) {
         let mut known: Vec<_> =
             targets.iter().flat_map(|target| target.actions).map(String::as_str).collect();
         known.sort_unstable();
@@ -84,7 +86,23 @@ pub async fn start(ask: &Ask, store: &dyn Store, actors: &Actors) -> Result<Run,
         )));
     }
     let args = ask.args.clone().unwrap_or_else(JsonText::empty_list);
-    let plan = NewRun::plan(&ask.action, &args, &targets, ask.force);
+    let mut plan = NewRun::plan(&ask.action, &args, &targets, ask.force);
+    // What another run does already is not done twice.
+    let under_way = store.runs_under_way().await?;
+    let busy = |task: &Task| {
+        let same = |other: &&Task| other.service == task.service && other.action == task.action;
+        is_life_cycle(&task.action)
+            && under_way.iter().any(|run| run.steps.iter().skip(run.step as usize).flatten().any(|other| same(&other)))
+    };
+    let wanted = plan.steps.len();
+    plan.steps.iter_mut().for_each(|step| step.retain(|task| !busy(task)));
+    plan.steps.retain(|step| !step.is_empty());
+    if plan.steps.is_empty()
+        && wanted > 0
+        && let Some(run) = under_way.into_iter().rev().find(|run| run.action == ask.action)
+    {
+        return Ok(run);
+    }
     Ok(store.start_run(plan, clock::now()).await?)
 }
 

@@ -16,7 +16,7 @@ use crate::{
     clock::{self, SystemClock},
     dispatcher::{self, Dispatcher},
     door::command_queue::{self, CommandQueue},
-    hub::Hub,
+    hub::{Happening, Hub},
     runs, scheduler, store,
 };
 
@@ -117,7 +117,14 @@ async fn run(
     };
     let ticking = tokio::spawn(scheduler::run(store.clone(), stopping.clone(), broken.clone()));
     let retaining = tokio::spawn(retain(store.clone(), settings.retention, stopping.clone()));
-    let queue = settings.command_queue.map(|config| CommandQueue::new(config, store.clone()));
+    let queue = settings.command_queue.map(|config| {
+        let hub = hub.clone();
+        CommandQueue::new(config, store.clone()).on_event(move |id, event, matched| {
+            if hub.is_watched() {
+                hub.tell(Happening::Event { id, event: event.as_str().into(), matched });
+            }
+        })
+    });
     let (tell_ready, ready) = watch::channel(false);
     let context = api::Context {
         store: store.clone(),

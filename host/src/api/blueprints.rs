@@ -2,14 +2,13 @@
 
 use axum::{
     Json,
-    body::Bytes,
-    extract::{Query, State},
+    extract::{Query, State, rejection::QueryRejection},
     http::{HeaderMap, header::CONTENT_TYPE},
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{ApiError, Context};
+use super::{ApiError, Body, Context, body};
 use crate::apply::{self, Source};
 
 #[derive(Deserialize)]
@@ -29,10 +28,12 @@ pub(super) struct Options {
 /// `dry_run` would be, applied.
 pub(super) async fn apply(
     State(context): State<Context>,
-    Query(options): Query<Options>,
+    options: Result<Query<Options>, QueryRejection>,
     headers: HeaderMap,
-    body: Bytes,
+    body: Body,
 ) -> Result<Json<Value>, ApiError> {
+    let body = self::body(body)?;
+    let Query(options) = options.map_err(|e| ApiError::invalid(e.body_text()))?;
     let is_json =
         headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/json"));
     let sources = if is_json {

@@ -29,6 +29,17 @@ impl ApiError {
         Self { status: StatusCode::NOT_FOUND, code: "not_found", message: message.into(), problems: None }
     }
 
+    /// 503: the host has not come up yet.
+    pub fn starting() -> Self {
+        let message = "the host is starting: blueprints are being applied; ask /readyz when it is ready";
+        Self { status: StatusCode::SERVICE_UNAVAILABLE, code: "starting", message: message.into(), problems: None }
+    }
+
+    /// A request that axum refused, in this API's words.
+    pub fn refused(status: StatusCode, message: impl Into<String>) -> Self {
+        Self { status, code: "invalid", message: message.into(), problems: None }
+    }
+
     /// 422: it is understood, and has these faults.
     pub fn problems(message: impl Into<String>, problems: serde_json::Value) -> Self {
         let status = StatusCode::UNPROCESSABLE_ENTITY;

@@ -2,16 +2,17 @@
 
 use std::collections::BTreeSet;
 
-use axum::{Json, body::Bytes, extract::State, http::StatusCode};
+use axum::{Json, extract::State, http::StatusCode};
 use ays_core::{
-    EventName, JsonText,
+    EventName, Id, JsonText,
+    command::DEFAULT_LIMIT_BYTES,
     event::{Channel, NewEvent},
 };
 use ays_store::Batch;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{ApiError, Context};
+use super::{ApiError, Body, Context, body};
 use crate::{clock, hub::Happening};
 
 #[derive(Deserialize)]
@@ -29,15 +30,30 @@ struct Request {
 /// Answers 202 once the event is durable, with its id and the number of jobs it led to.
 pub(super) async fn accept(
     State(context): State<Context>,
-    body: Bytes,
+    body: Body,
 ) -> Result<(StatusCode, Json<serde_json::Value>), ApiError> {
-    let Request { event, args, tags, secret } = serde_json::from_slice(&body).map_err(|e| {
+    let Request { event, args, tags, secret } = serde_json::from_slice(&self::body(body)?).map_err(|e| {
         ApiError::invalid(format!(
             "{e}; an event is {{\"event\": NAME, \"args\": ANY, \"tags\": [TEXT], \"secret\": TEXT}}"
         ))
     })?;
-    let name = event.to_string();
     let event = NewEvent { channel: Channel("http".into()), tags, secret, ..NewEvent::new(event, args) };
+    let (id, matched) = take(&context, event).await?;
+    Ok((StatusCode::ACCEPTED, Json(json!({"id": id, "matched": matched}))))
+}
+
+/// Accepts an event by whichever way of HTTP it came, and returns its id and how many jobs it led to.
+pub(super) async fn take(context: &Context, event: NewEvent) -> Result<(Id, u32), ApiError> {
+    if !*context.ready.borrow() {
+        // An event must find the filters that blueprints and `init` set.
+        return Err(ApiError::starting());
+    }
+    let size = event.args.as_str().len();
+    if size > DEFAULT_LIMIT_BYTES {
+        let message = format!("the args have {size} bytes of JSON; {DEFAULT_LIMIT_BYTES} are the most");
+        return Err(ApiError::refused(StatusCode::PAYLOAD_TOO_LARGE, message));
+    }
+    let name = event.name.to_string();
     let batch = Batch { events: vec![event], ..Batch::default() };
     let accepted = context.store.accept(batch, clock::now()).await?;
     let Some((id, matched)) = accepted.events.first().copied() else {
@@ -46,5 +62,5 @@ pub(super) async fn accept(
     if context.hub.is_watched() {
         context.hub.tell(Happening::Event { id, event: name.into(), matched });
     }
-    Ok((StatusCode::ACCEPTED, Json(json!({"id": id, "matched": matched}))))
+    Ok((id, matched))
 }

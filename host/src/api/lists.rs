@@ -122,7 +122,8 @@ pub(super) async fn filters(State(context): State<Context>, query: Asked) -> Ans
     Ok(mapped(context.store.filters(query, paging).await?, FilterView::from))
 }
 
-pub(super) async fn filter(State(context): State<Context>, Path(seq): Path<u64>) -> Answer<FilterView> {
+pub(super) async fn filter(State(context): State<Context>, Path(text): Path<String>) -> Answer<FilterView> {
+    let seq: u64 = text.parse().map_err(|_| ApiError::invalid(format!("`{text}` is not an event filter's id; it is a number")))?;
     let mut paging = Paging { limit: MOST, cursor: None };
     loop {
         let page = context.store.filters(FilterQuery::default(), paging).await?;
@@ -184,7 +185,17 @@ pub(super) async fn cancel(
 /// How much of a malformed entry a list shows, in bytes.
 const PREVIEW: usize = 200;
 
-fn dead_view(letter: ays_store::DeadLetter, whole: bool) -> Value {
+/// A dead letter. Serialized as it is, not by way of a [`Value`]: the args of its job may be JSON that no `Value` holds.
+#[derive(Serialize)]
+pub(super) struct DeadView {
+    id: Id,
+    at: Timestamp,
+    reason: String,
+    job: Option<JobView<ays_core::job::Job>>,
+    entry: Option<Value>,
+}
+
+fn dead_view(letter: ays_store::DeadLetter, whole: bool) -> DeadView {
     let entry = letter.entry.map(|entry| {
         let size = entry.raw.len();
         let shown = entry.raw.get(..if whole { size } else { size.min(PREVIEW) }).unwrap_or_default();
@@ -198,23 +209,18 @@ fn dead_view(letter: ays_store::DeadLetter, whole: bool) -> Value {
         }
         view
     });
-    json!({
-        "id": letter.id,
-        "at": letter.at,
-        "reason": letter.reason,
-        "job": letter.job.map(|job| JobView::from(*job)),
-        "entry": entry,
-    })
+    let job = letter.job.map(|job| JobView::from(*job));
+    DeadView { id: letter.id, at: letter.at, reason: letter.reason, job, entry }
 }
 
-pub(super) async fn dead(State(context): State<Context>, query: Asked) -> Answer<Page<Value>> {
+pub(super) async fn dead(State(context): State<Context>, query: Asked) -> Answer<Page<DeadView>> {
     let ask = asked(query)?;
     let paging = ask.paging()?;
     let page = context.store.dead(DeadQuery { service: ask.service }, paging).await?;
     Ok(mapped(page, |letter| dead_view(letter, false)))
 }
 
-pub(super) async fn dead_letter(State(context): State<Context>, Path(text): Path<String>) -> Answer<Value> {
+pub(super) async fn dead_letter(State(context): State<Context>, Path(text): Path<String>) -> Answer<DeadView> {
     let letter = context.store.dead_letter(id(&text)?).await?;
     let letter = letter.ok_or_else(|| ApiError::not_found(format!("there is no dead letter {text}")))?;
     Ok(Json(dead_view(letter, true)))
@@ -227,7 +233,7 @@ pub(super) async fn retry_dead(
     Ok(Json(context.store.retry_dead(id(&text)?, clock::now()).await?.into()))
 }
 
-pub(super) async fn discard_dead(State(context): State<Context>, Path(text): Path<String>) -> Answer<Value> {
+pub(super) async fn discard_dead(State(context): State<Context>, Path(text): Path<String>) -> Answer<DeadView> {
     let letter = context.store.discard_dead(id(&text)?, clock::now()).await?;
     Ok(Json(dead_view(letter, true)))
 }

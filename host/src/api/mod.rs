@@ -7,12 +7,14 @@ mod lists;
 mod runs;
 mod stream;
 mod view;
+mod webhooks;
 
 use std::sync::Arc;
 
 use axum::{
     Json, Router,
-    extract::{DefaultBodyLimit, State},
+    body::Bytes,
+    extract::{DefaultBodyLimit, State, rejection::BytesRejection},
     http::StatusCode,
     routing::{get, post},
 };
@@ -66,11 +68,24 @@ pub fn router(context: Context) -> Router {
         .route("/api/v1/run", post(runs::start))
         .route("/api/v1/runs/{id}", get(runs::show))
         .route("/api/v1/stream", get(stream::stream))
+        .route("/webhooks/events", post(webhooks::events))
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
+        .method_not_allowed_fallback(|| async {
+            ApiError::refused(StatusCode::METHOD_NOT_ALLOWED, "this takes another method; lists take GET, changes POST")
+        })
         .fallback(|| async { ApiError::not_found("there is nothing here; the API begins at /api/v1/") })
         .layer(DefaultBodyLimit::max(BODY))
         .with_state(context)
+}
+
+/// A request's body, or why there is none in this API's words: axum's own refusals are plain text.
+type Body = Result<Bytes, BytesRejection>;
+
+fn body(body: Body) -> Result<Bytes, ApiError> {
+    body.map_err(|refused| {
+        ApiError::refused(refused.status(), format!("{}; a body has at most {BODY} bytes", refused.body_text()))
+    })
 }
 
 /// 200 once blueprints are applied and doors are open, and while the store and the command queue can be reached; 503

@@ -2,21 +2,20 @@
 
 use axum::{
     Json,
-    body::Bytes,
     extract::{Path, State},
     http::StatusCode,
 };
 use ays_core::{Id, run::Run};
 
-use super::{ApiError, Context};
+use super::{ApiError, Body, Context, body};
 use crate::runs::{self, Ask, Refused};
 
 /// Answers 202 with the run; its jobs are in their mailboxes.
 pub(super) async fn start(
     State(context): State<Context>,
-    body: Bytes,
+    body: Body,
 ) -> Result<(StatusCode, Json<Run>), ApiError> {
-    let ask: Ask = serde_json::from_slice(&body).map_err(|e| {
+    let ask: Ask = serde_json::from_slice(&self::body(body)?).map_err(|e| {
         ApiError::invalid(format!(
             "{e}; a run is {{\"action\": NAME, \"actor\": REGEX, \"service\": REGEX, \"args\": ANY, \"force\": BOOL}}"
         ))

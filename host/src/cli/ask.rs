@@ -3,6 +3,7 @@
 use std::{path::PathBuf, thread, time::Duration};
 
 use anyhow::{Context as _, bail};
+use ays_core::blueprint::Step;
 use serde_json::{Value, json};
 
 use super::{AlreadyTold, client::Host, print, print_json};
@@ -31,15 +32,8 @@ pub(super) fn apply(args: Apply) -> anyhow::Result<()> {
         return print_json(&answer);
     }
     let steps = answer.get("steps").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-    let lines: String = steps.iter().map(|step| format!("{}\n", step_text(step))).collect();
-    print(&lines)
-}
-
-fn step_text(step: &Value) -> String {
-    match step {
-        Value::String(text) => text.clone(),
-        step => step.get("text").and_then(Value::as_str).map_or_else(|| step.to_string(), str::to_owned),
-    }
+    let steps: Vec<Step> = steps.iter().filter_map(|step| serde_json::from_value(step.clone()).ok()).collect();
+    print(&steps.iter().map(|step| format!("{step}\n")).collect::<String>())
 }
 
 /// What `run` takes.

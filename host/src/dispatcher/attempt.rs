@@ -9,7 +9,7 @@ use std::{
 use ays_core::{
     JsonText, ServiceKey,
     job::{Cause, Failure, FailureKind, Job, JobState, Level},
-    manifest::{ActionSpec, Instancing, Limits, Order},
+    manifest::{ActionSpec, Instancing, Limits, Order, STANDARD_ACTIONS},
     retry::{RetryPolicy, Verdict},
     service::Links,
     turn::Turn,
@@ -20,28 +20,6 @@ use tracing::{debug, error, info, warn};
 
 use super::Dispatcher;
 use crate::{actors::Loaded, clock};
-
-/// Actions that every actor may have, and that succeed without doing anything where it has not.
-const OPTIONAL: [&str; 18] = [
-    "input",
-    "init",
-    "install",
-    "stop",
-    "start",
-    "monitor",
-    "halt",
-    "check_up",
-    "check_down",
-    "check_requirements",
-    "cleanup",
-    "data_export",
-    "data_import",
-    "uninstall",
-    "removedata",
-    "consume",
-    "delete",
-    "processChange",
-];
 
 /// An instance that has executed so many jobs is replaced by a new one.
 const JOBS_PER_INSTANCE: u64 = 10_000;
@@ -79,7 +57,7 @@ impl Dispatcher {
                     service.actor()
                 ),
             ))),
-            (Some(_), None) if OPTIONAL.contains(&job.action.as_str()) => no_turn(Ok(JsonText::null())),
+            (Some(_), None) if STANDARD_ACTIONS.contains(&job.action.as_str()) => no_turn(Ok(JsonText::null())),
             (Some(loaded), None) => no_turn(Err(Failure::new(
                 FailureKind::App,
                 format!(
@@ -131,7 +109,9 @@ impl Dispatcher {
                     Verdict::Retry(after) => {
                         job.state = JobState::Retrying;
                         job.retry_at = Some(now.after(after));
-                        job.strict = spec.is_some_and(|spec| spec.order == Order::Strict);
+                        // What sets a service up comes before anything else it does.
+                        job.strict = spec.is_some_and(|spec| spec.order == Order::Strict)
+                            || matches!(job.cause, Cause::Init { .. });
                     }
                     Verdict::Dead => job.state = JobState::Error,
                 }

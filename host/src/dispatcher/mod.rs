@@ -93,6 +93,7 @@ impl Dispatcher {
     pub async fn run(self: Arc<Self>, guests: &runtime::Handle, drain: Duration) {
         let tasks = TaskTracker::new();
         let places = Arc::new(Semaphore::new(self.settings.parallel.max(1)));
+        let expiring = tokio::spawn(self.clone().expire());
         loop {
             let take = async {
                 let first = places.clone().acquire_owned().await.ok()?;
@@ -129,6 +130,7 @@ impl Dispatcher {
                 }
             }
         }
+        expiring.abort();
         tasks.close();
         if !tasks.is_empty() {
             tokio::select! {
@@ -141,6 +143,14 @@ impl Dispatcher {
             }
         }
         self.residents.clear();
+    }
+
+    /// Drops instances that have been idle for too long, also while nothing else happens.
+    async fn expire(self: Arc<Self>) {
+        loop {
+            clock::sleep(self.settings.idle / 2).await;
+            self.residents.expire();
+        }
     }
 
     /// A fault of the host's own in one job's task must not take the service out of action.
