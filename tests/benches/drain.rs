@@ -32,7 +32,10 @@ fn main() {
         .build()
         .expect("tokio starts");
     println!("\n{EVENTS} events, each one job with its record, every turn synced; median of {ROUNDS} rounds");
-    println!("{:>9} {:>10} {:>12} {:>16} {:>16}", "services", "events/s", "µs/event", "changes/sync", "of lone syncs");
+    println!(
+        "{:>9} {:>10} {:>12} {:>16} {:>16}",
+        "services", "events/s", "µs/event", "changes/sync", "of lone syncs"
+    );
     io.block_on(async {
         for services in [1, 10, 100] {
             let mut rounds = Vec::new();
@@ -41,7 +44,11 @@ fn main() {
             }
             rounds.sort_by(|a, b| a.0.total_cmp(&b.0));
             let (rate, per_sync, syncs) = rounds[ROUNDS / 2];
-            println!("{services:>9} {rate:>10.0} {:>12.1} {per_sync:>16.1} {:>15.1}×", 1e6 / rate, rate / syncs);
+            println!(
+                "{services:>9} {rate:>10.0} {:>12.1} {per_sync:>16.1} {:>15.1}×",
+                1e6 / rate,
+                rate / syncs
+            );
         }
     });
     guests.shutdown_background();
@@ -51,10 +58,12 @@ fn main() {
 async fn round(services: usize, guests: &tokio::runtime::Handle) -> (f64, f64, f64) {
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("cannot make a folder");
     let syncs = lone_syncs(folder.path());
-    let engine = Engine::new(&Options::default(), Arc::new(SystemClock::default()), None).expect("wasmtime starts");
+    let engine =
+        Engine::new(&Options::default(), Arc::new(SystemClock::default()), None).expect("wasmtime starts");
     let (actors, _) = Actors::load(&engine, ays_tests::actors()).await.expect("the actors load");
     let store: Arc<dyn Store> = Arc::new(
-        Embedded::open(folder.path(), "bench", ays_store::embedded::Options::default(), clock::now()).expect("it opens"),
+        Embedded::open(folder.path(), "bench", ays_store::embedded::Options::default(), clock::now())
+            .expect("it opens"),
     );
     let mut blueprint = String::new();
     let mut filters = String::from("eventfilters:\n");
@@ -63,14 +72,20 @@ async fn round(services: usize, guests: &tokio::runtime::Handle) -> (f64, f64, f
         filters += &format!("  - {{cmd: bump{n}, actor: probe, service: s{n}, action: count}}\n");
     }
     let source = Source { name: "bench".into(), text: blueprint + &filters };
-    let plan = apply::plan(&[source], store.as_ref(), &actors).await.expect("the store works").expect("no problem");
+    let plan =
+        apply::plan(&[source], store.as_ref(), &actors).await.expect("the store works").expect("no problem");
     apply::apply(plan, store.as_ref()).await.expect("it applies");
     let args = JsonText::parse(r#"["some text that an event carries", 12345]"#).expect("it is JSON");
     for first in (0..EVENTS).step_by(256) {
         let events = (first..EVENTS.min(first + 256))
-            .map(|n| NewEvent::new(format!("bump{}", n % services).parse().expect("it is a name"), args.clone()))
+            .map(|n| {
+                NewEvent::new(format!("bump{}", n % services).parse().expect("it is a name"), args.clone())
+            })
             .collect();
-        store.accept(Batch { events, ..Batch::default() }, Timestamp::from_millis(1)).await.expect("it accepts");
+        store
+            .accept(Batch { events, ..Batch::default() }, Timestamp::from_millis(1))
+            .await
+            .expect("it accepts");
     }
     let before = store.status().await.expect("it tells");
     assert_eq!(before.pending as usize, EVENTS);
