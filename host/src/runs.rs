@@ -92,7 +92,9 @@ pub async fn start(ask: &Ask, store: &dyn Store, actors: &Actors) -> Result<Run,
     let busy = |task: &Task| {
         let same = |other: &&Task| other.service == task.service && other.action == task.action;
         is_life_cycle(&task.action)
-            && under_way.iter().any(|run| run.steps.iter().skip(run.step as usize).flatten().any(|other| same(&other)))
+            && under_way
+                .iter()
+                .any(|run| run.steps.iter().skip(run.step as usize).flatten().any(|other| same(&other)))
     };
     let wanted = plan.steps.len();
     plan.steps.iter_mut().for_each(|step| step.retain(|task| !busy(task)));

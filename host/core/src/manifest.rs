@@ -7,6 +7,28 @@ use crate::{ActorName, filter::EventFilter, retry::RetryPolicy, schedule::Recurr
 /// The interface that this host offers, as a manifest's `interface` names it.
 pub const INTERFACE: &str = "ays:actor@0.1.0";
 
+/// Actions that every actor may have; one that is missing does nothing and succeeds.
+pub const STANDARD_ACTIONS: [&str; 18] = [
+    "input",
+    "init",
+    "install",
+    "stop",
+    "start",
+    "monitor",
+    "halt",
+    "check_up",
+    "check_down",
+    "check_requirements",
+    "cleanup",
+    "data_export",
+    "data_import",
+    "uninstall",
+    "removedata",
+    "consume",
+    "delete",
+    "processChange",
+];
+
 /// What an actor's `describe` returns. The JSON is documented in `wit/actor.wit`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Manifest {

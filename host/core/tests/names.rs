@@ -199,7 +199,7 @@ fn new_job(cause: Cause) -> NewJob {
     NewJob {
         service: "a__s".parse().unwrap(),
         action: "act".into(),
-        // Numbers and texts stay as they were sent.
+        // Numbers and texts stay as they were sent; white space between them does not.
         args: JsonText::parse(" [1.0, 12345678901234567890123, \"\\u00e9\\n\", {\"b\": 1, \"a\": 1}] ")
             .unwrap(),
         cause,
@@ -238,10 +238,7 @@ fn a_job_is_read_back_as_it_was_written() {
             ..fresh
         });
         assert!(json.contains(&format!(r#""cause":{{"kind":"{kind}""#)), "{json}");
-        assert!(
-            json.contains(r#""args":[1.0, 12345678901234567890123, "\u00e9\n", {"b": 1, "a": 1}]"#),
-            "{json}"
-        );
+        assert!(json.contains(r#""args":[1.0,12345678901234567890123,"\u00e9\n",{"b":1,"a":1}]"#), "{json}");
     }
 }
 
@@ -305,7 +302,7 @@ fn json_text_is_checked_once_and_kept() {
         [("{}", true), (" {\"a\" : 1}\n", true), ("[]", false), ("null", false), ("\"{\"", false)]
     {
         let json = JsonText::parse(text).unwrap();
-        assert_eq!((json.as_str(), json.is_object()), (text.trim(), is_object));
+        assert_eq!((json.as_str(), json.is_object()), (&*text.replace([' ', '\n'], ""), is_object));
         assert_eq!(json.value(), serde_json::from_str::<serde_json::Value>(text).unwrap());
         assert_eq!(JsonText::from(&json.value()).value(), json.value());
     }

@@ -32,7 +32,12 @@ impl ApiError {
     /// 503: the host has not come up yet.
     pub fn starting() -> Self {
         let message = "the host is starting: blueprints are being applied; ask /readyz when it is ready";
-        Self { status: StatusCode::SERVICE_UNAVAILABLE, code: "starting", message: message.into(), problems: None }
+        Self {
+            status: StatusCode::SERVICE_UNAVAILABLE,
+            code: "starting",
+            message: message.into(),
+            problems: None,
+        }
     }
 
     /// A request that axum refused, in this API's words.

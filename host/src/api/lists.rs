@@ -123,7 +123,9 @@ pub(super) async fn filters(State(context): State<Context>, query: Asked) -> Ans
 }
 
 pub(super) async fn filter(State(context): State<Context>, Path(text): Path<String>) -> Answer<FilterView> {
-    let seq: u64 = text.parse().map_err(|_| ApiError::invalid(format!("`{text}` is not an event filter's id; it is a number")))?;
+    let seq: u64 = text
+        .parse()
+        .map_err(|_| ApiError::invalid(format!("`{text}` is not an event filter's id; it is a number")))?;
     let mut paging = Paging { limit: MOST, cursor: None };
     loop {
         let page = context.store.filters(FilterQuery::default(), paging).await?;
@@ -220,7 +222,10 @@ pub(super) async fn dead(State(context): State<Context>, query: Asked) -> Answer
     Ok(mapped(page, |letter| dead_view(letter, false)))
 }
 
-pub(super) async fn dead_letter(State(context): State<Context>, Path(text): Path<String>) -> Answer<DeadView> {
+pub(super) async fn dead_letter(
+    State(context): State<Context>,
+    Path(text): Path<String>,
+) -> Answer<DeadView> {
     let letter = context.store.dead_letter(id(&text)?).await?;
     let letter = letter.ok_or_else(|| ApiError::not_found(format!("there is no dead letter {text}")))?;
     Ok(Json(dead_view(letter, true)))
@@ -233,7 +238,10 @@ pub(super) async fn retry_dead(
     Ok(Json(context.store.retry_dead(id(&text)?, clock::now()).await?.into()))
 }
 
-pub(super) async fn discard_dead(State(context): State<Context>, Path(text): Path<String>) -> Answer<DeadView> {
+pub(super) async fn discard_dead(
+    State(context): State<Context>,
+    Path(text): Path<String>,
+) -> Answer<DeadView> {
     let letter = context.store.discard_dead(id(&text)?, clock::now()).await?;
     Ok(Json(dead_view(letter, true)))
 }

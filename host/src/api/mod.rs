@@ -72,7 +72,10 @@ pub fn router(context: Context) -> Router {
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
         .method_not_allowed_fallback(|| async {
-            ApiError::refused(StatusCode::METHOD_NOT_ALLOWED, "this takes another method; lists take GET, changes POST")
+            ApiError::refused(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "this takes another method; lists take GET, changes POST",
+            )
         })
         .fallback(|| async { ApiError::not_found("there is nothing here; the API begins at /api/v1/") })
         .layer(DefaultBodyLimit::max(BODY))
@@ -84,7 +87,10 @@ type Body = Result<Bytes, BytesRejection>;
 
 fn body(body: Body) -> Result<Bytes, ApiError> {
     body.map_err(|refused| {
-        ApiError::refused(refused.status(), format!("{}; a body has at most {BODY} bytes", refused.body_text()))
+        ApiError::refused(
+            refused.status(),
+            format!("{}; a body has at most {BODY} bytes", refused.body_text()),
+        )
     })
 }
 

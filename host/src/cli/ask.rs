@@ -32,7 +32,8 @@ pub(super) fn apply(args: Apply) -> anyhow::Result<()> {
         return print_json(&answer);
     }
     let steps = answer.get("steps").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-    let steps: Vec<Step> = steps.iter().filter_map(|step| serde_json::from_value(step.clone()).ok()).collect();
+    let steps: Vec<Step> =
+        steps.iter().filter_map(|step| serde_json::from_value(step.clone()).ok()).collect();
     print(&steps.iter().map(|step| format!("{step}\n")).collect::<String>())
 }
 

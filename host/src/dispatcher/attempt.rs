@@ -57,7 +57,9 @@ impl Dispatcher {
                     service.actor()
                 ),
             ))),
-            (Some(_), None) if STANDARD_ACTIONS.contains(&job.action.as_str()) => no_turn(Ok(JsonText::null())),
+            (Some(_), None) if STANDARD_ACTIONS.contains(&job.action.as_str()) => {
+                no_turn(Ok(JsonText::null()))
+            }
             (Some(loaded), None) => no_turn(Err(Failure::new(
                 FailureKind::App,
                 format!(

@@ -3,7 +3,12 @@
 //! puts a history record of 500 bytes and an index entry for each, and new data of the 100 services.
 //!
 //! `cargo bench -p ays-store --bench databases [-- JOBS]`; without a number, a million jobs.
-#![allow(clippy::disallowed_methods, clippy::indexing_slicing, clippy::expect_used, reason = "it measures time")]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::indexing_slicing,
+    clippy::expect_used,
+    reason = "it measures time"
+)]
 
 use std::{
     path::Path,

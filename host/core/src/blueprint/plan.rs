@@ -17,7 +17,7 @@ use crate::{
     changes::{Changes, NewSchedule, NewService, ServiceUpdate},
     filter::{EventFilter, Subscription},
     job::{Cause, JobState, NewJob},
-    manifest::Manifest,
+    manifest::{Manifest, STANDARD_ACTIONS},
     problem::{MOST_PROBLEMS, Problem, list, nearest, report},
     run::{NewRun, Run, Task},
     schedule::{Recurring, Schedule},
@@ -50,28 +50,6 @@ pub struct Plan {
 
 /// The most steps of one plan. A short file can ask for very much, as each of its items may be about each service.
 const MOST_STEPS: usize = 500_000;
-
-/// Actions that every actor may have; one that is missing does nothing and succeeds.
-const STANDARD: [&str; 18] = [
-    "input",
-    "init",
-    "install",
-    "stop",
-    "start",
-    "monitor",
-    "halt",
-    "check_up",
-    "check_down",
-    "check_requirements",
-    "cleanup",
-    "data_export",
-    "data_import",
-    "uninstall",
-    "removedata",
-    "consume",
-    "delete",
-    "processChange",
-];
 
 /// Says what applying these blueprints, in this order, changes. The [module](super) says what their parts mean. Applied
 /// again with what it led to in `current`, nothing changes, but for actions that are no life-cycle actions: these run
@@ -401,7 +379,7 @@ impl<'a> Planner<'a> {
         let (having, lacking): (Vec<&ServiceKey>, Vec<&ServiceKey>) = matching
             .iter()
             .partition(|key| self.actions.get(key.actor()).is_some_and(|names| names.contains(action)));
-        let standard = may_lack && STANDARD.contains(&action);
+        let standard = may_lack && STANDARD_ACTIONS.contains(&action);
         if !lacking.is_empty() && !standard && (having.is_empty() || !select.is_any()) {
             // One for each actor: its services are alike.
             let mut actors = HashSet::new();
