@@ -81,6 +81,10 @@ pub trait Store: Send + Sync + 'static {
     async fn accept(&self, batch: Batch, now: Timestamp) -> Result<Accepted>;
 
     /// Applies a blueprint's changes.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] if a service that is to be updated, or to get an event filter or a schedule, is neither there
+    /// nor created; nothing is changed then.
     async fn apply(&self, changes: Changes, now: Timestamp) -> Result<Applied>;
 
     /// Starts a run: its first step's jobs are put into their mailboxes; each later step's, in the commit in which
@@ -100,6 +104,9 @@ pub trait Store: Send + Sync + 'static {
     /// Commits attempts of jobs that were taken: see [`Settled`]. Attempts of one service must come in the order in
     /// which they were executed. A job that was cancelled meanwhile, or that is not the taker's any more, is left as it
     /// is: its attempt is void.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] if a record is `new` or `running`; nothing is changed then.
     async fn commit(&self, attempts: Vec<Settled>, now: Timestamp) -> Result<()>;
 
     /// Gives taken jobs back that were not executed.
