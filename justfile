@@ -36,6 +36,7 @@ bench: wasm-target
 
 # Fuzz a target (hrd, blueprint, queue_entry) for so many seconds; needs the nightly toolchain and cargo-fuzz
 fuzz target seconds="60":
+    mkdir -p fuzz/corpus/{{ target }}
     cargo +nightly fuzz run {{ target }} fuzz/corpus/{{ target }} fuzz/seeds/{{ target }} -- -max_total_time={{ seconds }}
 
 # Add the target that actors are compiled for

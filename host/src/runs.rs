@@ -70,7 +70,7 @@ pub async fn start(ask: &Ask, store: &dyn Store, actors: &Actors) -> Result<Run,
     }
     let targets: Vec<_> = matching
         .iter()
-        .filter_map(|service| Some(Target { service, actions: &*actors.get(service.key.actor())?.actions }))
+        .filter_map(|service| Some(Target { service, actions: &actors.get(service.key.actor())?.actions }))
         .collect();
     let known = targets.iter().any(|target| target.actions.contains(&ask.action));
     if !known && !STANDARD_ACTIONS.contains(&ask.action.as_str()) {

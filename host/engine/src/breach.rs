@@ -16,7 +16,7 @@ pub(crate) struct Breach {
 }
 
 impl Breach {
-    pub(crate) fn new(kind: FailureKind, message: impl Into<String>) -> Error {
+    pub(crate) fn error(kind: FailureKind, message: impl Into<String>) -> Error {
         Error::from(Self { kind, message: message.into() })
     }
 }

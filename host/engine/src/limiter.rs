@@ -45,7 +45,7 @@ impl ResourceLimiter for Limiter {
                 "asked for {asked} bytes of linear memory in all; its limit `memory_bytes` is {}",
                 self.memory_limit
             );
-            return Err(Breach::new(FailureKind::Memory, message));
+            return Err(Breach::error(FailureKind::Memory, message));
         }
         self.memory = asked;
         Ok(true)
@@ -55,7 +55,7 @@ impl ResourceLimiter for Limiter {
         let asked = self.table_elements.saturating_add(desired.saturating_sub(current));
         if asked > TABLE_ELEMENTS {
             let message = format!("asked for {asked} table elements in all; {TABLE_ELEMENTS} are the most");
-            return Err(Breach::new(FailureKind::Limit, message));
+            return Err(Breach::error(FailureKind::Limit, message));
         }
         self.table_elements = asked;
         Ok(true)

@@ -78,7 +78,7 @@ impl Lines {
         self.bytes = self.bytes.saturating_add(bytes as u64 + 1);
         if self.bytes > self.limit {
             let message = format!("logged more than {} bytes (limit `log_bytes`)", self.limit);
-            return Err(Breach::new(FailureKind::Limit, message));
+            return Err(Breach::error(FailureKind::Limit, message));
         }
         Ok(())
     }

@@ -85,7 +85,7 @@ impl State {
                 call.host_calls += 1;
                 Ok(call)
             }
-            None => Err(Breach::new(
+            None => Err(Breach::error(
                 FailureKind::Denied,
                 "the actor called the host while no job was being executed; `describe` has no capability",
             )),

@@ -25,7 +25,7 @@ struct Args {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run a host: load actors, apply blueprints, take events and ticks, until Ctrl-C or SIGTERM
-    Serve(serve::Args),
+    Serve(Box<serve::Args>),
     /// Apply blueprints to a running host
     Apply(ask::Apply),
     /// Validate blueprints and HRD files and print the plan, without a host
@@ -69,7 +69,7 @@ struct AlreadyTold;
 /// Runs the command that the process was called with.
 pub fn main() -> ExitCode {
     let done = match Args::parse().command {
-        Command::Serve(args) => serve::run(args),
+        Command::Serve(args) => serve::run(*args),
         Command::Apply(args) => ask::apply(args),
         Command::Check(args) => check::run(&args),
         Command::Run(args) => ask::run(args),

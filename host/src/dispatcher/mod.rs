@@ -170,7 +170,7 @@ impl Dispatcher {
         let mut instance = self.residents.take(&service);
         let mut rest = jobs.into_iter();
         let mut left: Vec<Id> = Vec::new();
-        while let Some(job) = rest.next() {
+        for job in rest.by_ref() {
             if self.stop.is_cancelled() {
                 left.push(job.id);
                 break;

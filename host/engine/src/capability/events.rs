@@ -24,7 +24,7 @@ impl Host for State {
         call.events += 1;
         if call.events > call.limits.events {
             let message = format!("emitted more than {} events (limit `events`)", call.limits.events);
-            return Err(Breach::new(FailureKind::Limit, message));
+            return Err(Breach::error(FailureKind::Limit, message));
         }
         Ok(emit(call, &event, &args))
     }
