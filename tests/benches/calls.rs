@@ -12,6 +12,7 @@ use ays_core::{
     Id, JsonText, ServiceKey, Timestamp,
     job::{Cause, Job, NewJob},
     manifest::Limits,
+    service::Links,
 };
 use ays_engine::{Actor, Clock, Engine, Instance, Invocation, Options};
 use wasmtime::{
@@ -120,6 +121,9 @@ impl log::Host for Bare {
 }
 
 struct Ours {
+    data: JsonText,
+    links: Arc<Links>,
+    linked: Arc<[(ServiceKey, JsonText)]>,
     actor: Arc<Actor>,
     job: Job,
     key: ServiceKey,
@@ -137,9 +141,9 @@ impl Ours {
                 manifest: self.actor.manifest(),
                 job: &self.job,
                 service: &self.key,
-                data: JsonText::parse(DATA).expect("it is JSON"),
-                links: &Arc::default(),
-                linked: &Arc::from([]),
+                data: self.data.clone(),
+                links: &self.links,
+                linked: &self.linked,
                 limits: self.limits,
             })
             .await;
@@ -168,6 +172,9 @@ async fn bench() {
     let mut job = Job::accepted(new, Id::from_bytes([1; 16]), "bench", Timestamp::from_millis(0));
     job.attempt = 1;
     let ours = Ours {
+        data: JsonText::parse(DATA).expect("it is JSON"),
+        links: Arc::default(),
+        linked: Arc::from([]),
         actor: engine.load(&wasm).await.expect("it is an actor"),
         job,
         key,

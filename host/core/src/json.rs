@@ -22,6 +22,16 @@ impl JsonText {
         Ok(Self::compact(raw.get()))
     }
 
+    /// Checks that `text` is one JSON value, and returns that, too.
+    ///
+    /// # Errors
+    /// If it is not, or if it is one that [`Value`](serde_json::Value) cannot hold: a number out of range, or nested
+    /// deeper than 127.
+    pub fn parse_value(text: &str) -> Result<(Self, serde_json::Value), serde_json::Error> {
+        let value = serde_json::from_str(text)?;
+        Ok((Self::compact(text), value))
+    }
+
     /// The JSON text of any serializable value.
     ///
     /// # Errors

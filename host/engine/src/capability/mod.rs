@@ -17,6 +17,15 @@ impl types::Host for State {}
 
 /// JSON text from a guest, checked, and within the limit.
 fn json(call: &Call, what: &str, text: &str) -> Result<JsonText, types::Error> {
+    within_limit(call, what, text)?;
+    JsonText::parse(text).map_err(|e| not_json(what, &e))
+}
+
+fn not_json(what: &str, error: &serde_json::Error) -> types::Error {
+    types::Error::Invalid(format!("the {what} is not JSON: {error}"))
+}
+
+fn within_limit(call: &Call, what: &str, text: &str) -> Result<(), types::Error> {
     if text.len() as u64 > call.limits.data_bytes {
         return Err(types::Error::Limit(format!(
             "the {what} has {} bytes of JSON; the limit `data_bytes` is {}",
@@ -24,5 +33,5 @@ fn json(call: &Call, what: &str, text: &str) -> Result<JsonText, types::Error> {
             call.limits.data_bytes
         )));
     }
-    JsonText::parse(text).map_err(|e| types::Error::Invalid(format!("the {what} is not JSON: {e}")))
+    Ok(())
 }

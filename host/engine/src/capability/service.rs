@@ -2,7 +2,7 @@
 
 use ays_core::{JsonText, ServiceKey};
 
-use super::json;
+use super::{not_json, within_limit};
 use crate::{
     bindings::ays::actor::{
         service::{Host, Linked},
@@ -22,19 +22,7 @@ impl Host for State {
 
     fn set_data(&mut self, data: String) -> wasmtime::Result<Result<(), Error>> {
         let call = self.call()?;
-        let data = match json(call, "data", &data) {
-            Ok(data) => data,
-            Err(error) => return Ok(Err(error)),
-        };
-        if data == call.data {
-            return Ok(Ok(()));
-        }
-        if let Err(what) = call.manifest.schema.check(&data.value()) {
-            return Ok(Err(Error::Invalid(what)));
-        }
-        call.data = data;
-        call.changed = true;
-        Ok(Ok(()))
+        Ok(set_data(call, &data))
     }
 
     fn parent(&mut self) -> wasmtime::Result<Option<Linked>> {
@@ -47,6 +35,18 @@ impl Host for State {
         let keys = call.links.producers.get(&role);
         Ok(keys.into_iter().flatten().map(|key| linked(call, key)).collect())
     }
+}
+
+fn set_data(call: &mut Call, text: &str) -> Result<(), Error> {
+    if text == call.data.as_str() {
+        return Ok(());
+    }
+    within_limit(call, "data", text)?;
+    let (data, value) = JsonText::parse_value(text).map_err(|e| not_json("data", &e))?;
+    call.manifest.schema.check(&value).map_err(Error::Invalid)?;
+    call.data = data;
+    call.changed = true;
+    Ok(())
 }
 
 fn linked(call: &Call, key: &ServiceKey) -> Linked {
