@@ -142,9 +142,11 @@ pub fn plan_with(sources: &[Source], current: &Current, actors: &Actors) -> Resu
 /// If the store fails.
 pub async fn apply(plan: Plan, store: &dyn Store) -> ays_store::Result<Applied> {
     let sets_up = |run: &NewRun| run.steps.first().into_iter().flatten().any(|task| task.action == "init");
+    let created = plan.changes.create.iter().map(|new| new.jobs.len()).sum();
     let set_up: Vec<bool> = plan.changes.runs.iter().map(sets_up).collect();
     let applied = store.apply(plan.changes, clock::now()).await?;
-    for job in &applied.jobs {
+    // Jobs of creations come first; those of changes wait in mailboxes behind whatever was there before.
+    for job in applied.jobs.iter().take(created) {
         let mut nap = Nap::default();
         while store.job(*job).await?.is_some_and(|job| is_untried(job.state)) {
             nap.take().await;

@@ -6,7 +6,7 @@ use ays_core::{Id, job::Job};
 use tokio::sync::broadcast;
 
 /// How many happenings a watcher may be behind before it misses some.
-const BEHIND: usize = 4096;
+const BEHIND: usize = 256;
 
 /// Something that happened.
 #[derive(Clone, Debug)]

@@ -13,6 +13,7 @@ use tracing::{
     Event, Level, Subscriber,
     field::{Field, Visit},
 };
+use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::{
     EnvFilter,
     fmt::{FmtContext, FormatEvent, FormatFields, format::Writer},
@@ -35,12 +36,21 @@ pub enum Format {
 ///
 /// # Errors
 /// If the filter is not one, or logging has begun already.
-pub fn begin(format: Format, filter: &str) -> anyhow::Result<()> {
+///
+/// Lines are written by a thread of their own: a reader that stops reading, as a pager does, must not stop the host.
+/// When 32 768 lines wait for it, further ones are left out. Dropping what this returns writes those that wait.
+pub fn begin(format: Format, filter: &str) -> anyhow::Result<WorkerGuard> {
     // The database tells of every file it makes; who wants to know says so after these.
     let filter = EnvFilter::try_new(format!("fjall=warn,lsm_tree=warn,{filter}")).map_err(|e| {
         anyhow::anyhow!("the log filter `{filter}` is not one: {e}; `info` or `warn,guest=debug` are")
     })?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stdout);
+    let (writer, guard) = NonBlockingBuilder::default()
+        .buffered_lines_limit(QUEUED_LINES)
+        .lossy(true)
+        .finish(std::io::stdout());
+    // An error of writing the log has nowhere to go: standard error may be the same closed pipe.
+    let builder =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer).log_internal_errors(false);
     let begun = match format {
         Format::Json => {
             builder.json().flatten_event(true).with_current_span(false).with_span_list(false).try_init()
@@ -50,7 +60,24 @@ pub fn begin(format: Format, filter: &str) -> anyhow::Result<()> {
             builder.event_format(Lines { colour }).try_init()
         }
     };
-    begun.map_err(|e| anyhow::anyhow!("cannot log: {e}"))
+    begun.map(|()| guard).map_err(|e| anyhow::anyhow!("cannot log: {e}"))
+}
+
+/// How many lines may wait for whoever reads the log.
+const QUEUED_LINES: usize = 32_768;
+
+/// A text with its control characters spelled out, but for tabs: what an actor or a client wrote must not be able to
+/// paint the terminal, or to look like several lines.
+pub fn plain(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control() && c != '\t' {
+            out.extend(c.escape_default());
+        } else {
+            out.push(c);
+        }
+    }
+    out
 }
 
 /// The text format.
@@ -90,14 +117,7 @@ where
             self.paint(&mut out, if guest { BLUE } else { DIM }, action)?;
             out.write_str("  ")?;
         }
-        // A guest's line must not be able to paint the terminal, or to look like several.
-        for c in line.message.chars() {
-            match c {
-                '\t' => out.write_char(c)?,
-                c if c.is_control() => write!(out, "{}", c.escape_default())?,
-                c => out.write_char(c)?,
-            }
-        }
+        out.write_str(&line.message)?;
         if let Some(job) = line.job.filter(|_| guest) {
             out.write_str("  ")?;
             self.paint(&mut out, DIM, &job)?;
@@ -140,6 +160,7 @@ impl Visit for Line {
 
 impl Line {
     fn put(&mut self, field: &Field, value: String) {
+        let value = plain(&value);
         match field.name() {
             "message" => self.message = value,
             "service" => self.service = Some(value),

@@ -99,6 +99,7 @@ async fn run(
 ) -> anyhow::Result<()> {
     let actors = load(&settings, guests).await?;
     let hub = Hub::default();
+    let cancels = dispatcher::Cancels::default();
     // Cancelled by the store's failure; everything that stops at `stop` stops at it, too.
     let broken = CancellationToken::new();
     let stopping = stop.child_token();
@@ -107,6 +108,7 @@ async fn run(
         actors.clone(),
         hub.clone(),
         settings.dispatcher,
+        cancels.clone(),
         stopping.clone(),
         broken.clone(),
     );
@@ -130,13 +132,14 @@ async fn run(
         store: store.clone(),
         actors: actors.clone(),
         hub,
+        cancels,
         namespace: settings.namespace.as_str().into(),
         ready,
         queue: queue.as_ref().map(CommandQueue::status),
     };
     let serving: JoinHandle<std::io::Result<()>> = {
         let stopping = stopping.clone();
-        let server = axum::serve(listener, api::router(context))
+        let server = axum::serve(api::Bounded::new(listener), api::router(context))
             .with_graceful_shutdown(async move { stopping.cancelled().await });
         tokio::spawn(async move { server.await })
     };

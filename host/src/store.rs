@@ -24,7 +24,9 @@ impl FromStr for Address {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         match text.split_once(':') {
-            Some(("file", path)) if !path.is_empty() => Ok(Self::File(path.trim_start_matches("//").into())),
+            Some(("file", path)) if !path.is_empty() => {
+                Ok(Self::File(path.strip_prefix("//").unwrap_or(path).into()))
+            }
             Some(("memory", "")) => Ok(Self::Memory),
             _ => Err(format!("`{text}` is not a store; it takes file:PATH or memory:")),
         }

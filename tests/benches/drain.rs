@@ -95,6 +95,7 @@ async fn round(services: usize, guests: &tokio::runtime::Handle) -> (f64, f64, f
         Arc::new(actors),
         Hub::default(),
         dispatcher::Settings::default(),
+        dispatcher::Cancels::default(),
         stop.clone(),
         broken.clone(),
     );

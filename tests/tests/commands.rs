@@ -140,6 +140,24 @@ fn a_broken_blueprint_is_told_of_whole_and_changes_nothing() {
 }
 
 #[test]
+fn args_that_no_value_can_hold_are_refused_where_they_come_in() {
+    let host = host();
+    for args in ["[1e999]".to_owned(), format!("{}{}", "[".repeat(200), "]".repeat(200))] {
+        let response = ureq::Agent::from(ureq::Agent::config_builder().http_status_as_error(false).build())
+            .post(format!("{}/api/v1/events", host.url()))
+            .send(format!(r#"{{"event":"new_msg_sent","args":{args}}}"#))
+            .expect("the host answers");
+        assert_eq!(response.status(), 400);
+    }
+    assert_eq!(host.get("/api/v1/nothing").1["error"]["code"], "not_found");
+    assert_eq!(host.get("/api/v1/filters/abc").1["error"]["code"], "invalid");
+    assert_eq!(host.post("/api/v1/jobs", &Value::Null).1["error"]["code"], "invalid");
+    let webhook = serde_json::json!({"command": "New_Msg_Sent", "payload": ["by webhook"]});
+    assert_eq!(host.post("/webhooks/events", &webhook), (200, serde_json::json!({})));
+    host.wait_for("handles it", |line| line.contains(r#"Got new message:  ["by webhook"]"#));
+}
+
+#[test]
 fn json_log_lines_tell_service_action_and_job() {
     let host = Start::new(actors())
         .blueprint(BLUEPRINT)

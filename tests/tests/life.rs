@@ -183,6 +183,85 @@ fn a_changed_blueprint_changes_the_data_once_and_leaves_alone_what_actions_did()
 }
 
 #[test]
+fn a_cancelled_job_is_stopped_and_leaves_nothing_behind() {
+    let host = Start::new(actors()).blueprint(FILTERS).start();
+    emit(&host, "slow", &json!([300]));
+    emit(&host, "slow", &json!([40_000]));
+    emit(&host, "order", &json!(["after"]));
+    let long = host.until("the long one runs", |host| {
+        let jobs = host.list("/api/v1/jobs?service=probe__a&action=slow&state=running");
+        (data(host, "probe__a")["count"] == 1)
+            .then(|| jobs.into_iter().find(|job| job["args"] == json!([40_000])))?
+    });
+    host.cli_ok(&["jobs", "cancel", long["id"].as_str().expect("it has an id")]);
+    // Long before 40 s, which is what the guest would have slept.
+    host.until("the next one has run", |host| {
+        (data(host, "probe__a")["seen"] == json!([["after"]])).then_some(())
+    });
+    assert_eq!(data(&host, "probe__a")["count"], 1, "nothing of the cancelled job is seen");
+    let (_, job) = host.get(&format!("/api/v1/jobs/{}", long["id"].as_str().expect("it has an id")));
+    assert_eq!(job["state"], "cancelled");
+}
+
+#[test]
+fn a_turn_is_seen_while_the_next_job_still_runs() {
+    let host = Start::new(actors()).blueprint(FILTERS).start();
+    emit(&host, "slow", &json!([200]));
+    for n in 0..3 {
+        emit(&host, "order", &json!([n]));
+    }
+    emit(&host, "slow", &json!([40_000]));
+    host.until("what ran before is seen", |host| {
+        (data(host, "probe__a")["seen"] == json!([[0], [1], [2]])).then_some(())
+    });
+    assert_eq!(host.list("/api/v1/jobs?service=probe__a&action=slow&state=ok").len(), 1);
+}
+
+#[test]
+fn a_host_whose_log_nobody_reads_goes_on() {
+    use std::io::{BufRead as _, BufReader};
+    for (closed, what) in [(true, "closed"), (false, "stalled")] {
+        let start = Start::new(actors()).blueprint("probe__a:\n");
+        let mut child = start
+            .command()
+            .arg("--log-level")
+            .arg("debug")
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .expect("cannot run ays-host");
+        let mut log = BufReader::new(child.stdout.take().expect("it is piped"));
+        let mut line = String::new();
+        while !line.contains("listening on ") {
+            line.clear();
+            assert!(log.read_line(&mut line).expect("it is text") > 0, "the host ended");
+        }
+        let url = line.trim().split("listening on ").nth(1).expect("just found").to_owned();
+        let log = (!closed).then_some(log);
+        // More than a pipe holds: 64 KiB.
+        for _ in 0..4 {
+            let done = std::process::Command::new(ays_tests::host::binary())
+                .args(["run", "chatty", "--args", "[150]", "--wait", "--host", &url])
+                .output()
+                .expect("cannot run ays-host");
+            assert!(done.status.success(), "{what}: {}", String::from_utf8_lossy(&done.stderr));
+        }
+        let pid = rustix::process::Pid::from_child(&child);
+        rustix::process::kill_process(pid, Signal::TERM).expect("cannot signal the host");
+        let until = std::time::Instant::now() + ays_tests::host::PATIENCE;
+        let status = loop {
+            if let Some(status) = child.try_wait().expect("cannot wait") {
+                break status;
+            }
+            assert!(std::time::Instant::now() < until, "{what}: the host does not end");
+            thread::sleep(Duration::from_millis(20));
+        };
+        assert_eq!(status.code(), Some(0), "{what}");
+        drop(log);
+    }
+}
+
+#[test]
 fn a_second_signal_ends_the_host_at_once_and_loses_nothing() {
     let start = Start::new(actors()).blueprint(FILTERS);
     let mut host = start.start();

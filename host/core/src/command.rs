@@ -9,6 +9,7 @@ use crate::{
     JsonText, ServiceKey,
     event::{Channel, NewEvent},
     job::{Cause, NewJob},
+    name::check_action,
     problem::quote,
 };
 
@@ -124,8 +125,8 @@ fn execute(entry: &Entry<'_>) -> Result<NewJob, String> {
     };
     let key = text_of("service_key", entry.service_key.ok_or_else(|| missing("service_key"))?)?;
     let action = text_of("action", entry.action.ok_or_else(|| missing("action"))?)?;
-    if action.is_empty() {
-        return Err("`action` is empty; the name of an action would be right".into());
+    if let Err(e) = check_action(&action) {
+        return Err(format!("`action`: {e}"));
     }
     // The original wrote `actor!instance`.
     let key = if key.contains("__") { key } else { key.replacen('!', "__", 1).into() };

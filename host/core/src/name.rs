@@ -25,6 +25,14 @@ fn check(what: &str, name: &str) -> Result<(), InvalidName> {
     }
 }
 
+/// Checks the name of an action: 1 to 128 letters, digits, `-`, `_` and `.`.
+///
+/// # Errors
+/// Says what is wrong and what would be right.
+pub fn check_action(name: &str) -> Result<(), InvalidName> {
+    check("action name", name)
+}
+
 /// The name of an actor: letters, digits, `-`, `_`, `.`, without `__`, without `_` at its end and `.` at its beginning.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]

@@ -100,7 +100,7 @@ fn what_is_no_command_has_a_reason_that_says_what_would_be_right() {
         ),
         (
             r#"{"command":"execute","action":"","service_key":"a__p1"}"#,
-            "`action` is empty; the name of an action would be right".into(),
+            "`action`: the action name is empty; it takes letters, digits, `-`, `_` and `.`".into(),
         ),
         (&deep, "the entry's lists and objects are nested deeper than 100, which is the most".into()),
     ] {

@@ -5,6 +5,7 @@ use std::{sync::Arc, thread, time::Duration};
 use ays_core::{
     job::Failure,
     manifest::{INTERFACE, Limits, Manifest},
+    name,
 };
 use wasmtime::{
     Config, InstanceAllocationStrategy, PoolingAllocationConfig,
@@ -196,6 +197,9 @@ impl Engine {
                 "it is for the interface `{}`; this host offers {INTERFACE}",
                 manifest.interface
             )));
+        }
+        for action in &manifest.actions {
+            name::check_action(&action.name).map_err(|e| LoadError::Manifest(e.to_string()))?;
         }
         Ok(manifest)
     }

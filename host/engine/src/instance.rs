@@ -152,7 +152,8 @@ fn read_result(text: &str, limits: &Limits) -> Result<JsonText, Failure> {
             format!("returned {} bytes of JSON; the limit `data_bytes` is {}", text.len(), limits.data_bytes);
         return Err(Failure::new(FailureKind::Limit, message));
     }
-    JsonText::parse(text)
+    JsonText::parse_value(text)
+        .map(|(json, _)| json)
         .map_err(|e| Failure::new(FailureKind::App, format!("the action's result is not JSON: {e}")))
 }
 

@@ -29,6 +29,10 @@ struct Lines {
     limit: u64,
 }
 
+/// What a line costs beside its text, in bytes: its time and level in the job's record. Without it, empty lines would be
+/// free.
+const LINE: usize = 64;
+
 impl LogBuffer {
     pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
         let open = [(Level::Info, Vec::new()), (Level::Warn, Vec::new())];
@@ -62,8 +66,7 @@ impl LogBuffer {
     pub(crate) fn line(&self, level: Level, message: String) -> wasmtime::Result<()> {
         let mut lines = self.lock();
         lines.count(message.len())?;
-        lines.push(level, message);
-        Ok(())
+        lines.push(level, message)
     }
 
     /// The stream whose lines get this level: `Info` for standard output, `Warn` for standard error.
@@ -74,8 +77,7 @@ impl LogBuffer {
 
 impl Lines {
     fn count(&mut self, bytes: usize) -> wasmtime::Result<()> {
-        // One more for its end, so that empty lines count, too.
-        self.bytes = self.bytes.saturating_add(bytes as u64 + 1);
+        self.bytes = self.bytes.saturating_add(bytes as u64);
         if self.bytes > self.limit {
             let message = format!("logged more than {} bytes (limit `log_bytes`)", self.limit);
             return Err(Breach::error(FailureKind::Limit, message));
@@ -83,9 +85,11 @@ impl Lines {
         Ok(())
     }
 
-    fn push(&mut self, level: Level, message: String) {
+    fn push(&mut self, level: Level, message: String) -> wasmtime::Result<()> {
+        self.count(LINE)?;
         let time = self.clock.now();
         self.lines.push(LogLine { time, level, message });
+        Ok(())
     }
 
     fn write(&mut self, level: Level, bytes: &[u8]) -> wasmtime::Result<()> {
@@ -95,23 +99,24 @@ impl Lines {
                 open.extend_from_slice(piece.strip_suffix(b"\n").unwrap_or(piece));
             }
             if piece.ends_with(b"\n") {
-                self.push_open(level);
+                self.push_open(level)?;
             }
         }
         Ok(())
     }
 
-    fn push_open(&mut self, level: Level) {
-        let Some((_, open)) = self.open.iter_mut().find(|(of, _)| *of == level) else { return };
+    fn push_open(&mut self, level: Level) -> wasmtime::Result<()> {
+        let Some((_, open)) = self.open.iter_mut().find(|(of, _)| *of == level) else { return Ok(()) };
         let line = std::mem::take(open);
         let line = line.strip_suffix(b"\r").unwrap_or(&line);
         let message = String::from_utf8_lossy(line).into_owned();
-        self.push(level, message);
+        self.push(level, message)
     }
 
     fn end_line(&mut self, level: Level) {
         if self.open.iter().any(|(of, open)| *of == level && !open.is_empty()) {
-            self.push_open(level);
+            // The limit was kept to but for this line's own overhead; the job has ended, so nothing more can come.
+            let _ = self.push_open(level);
         }
     }
 }

@@ -53,6 +53,9 @@ pub(super) async fn take(context: &Context, event: NewEvent) -> Result<(Id, u32)
         let message = format!("the args have {size} bytes of JSON; {DEFAULT_LIMIT_BYTES} are the most");
         return Err(ApiError::refused(StatusCode::PAYLOAD_TOO_LARGE, message));
     }
+    if let Err(e) = serde_json::from_str::<serde_json::Value>(event.args.as_str()) {
+        return Err(ApiError::invalid(format!("the args cannot be handled: {e}")));
+    }
     let name = event.name.to_string();
     let batch = Batch { events: vec![event], ..Batch::default() };
     let accepted = context.store.accept(batch, clock::now()).await?;

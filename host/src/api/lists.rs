@@ -181,7 +181,9 @@ pub(super) async fn cancel(
     State(context): State<Context>,
     Path(text): Path<String>,
 ) -> Answer<JobView<ays_core::job::Job>> {
-    Ok(Json(context.store.cancel(id(&text)?, clock::now()).await?.into()))
+    let job = context.store.cancel(id(&text)?, clock::now()).await?;
+    context.cancels.tell(job.id);
+    Ok(Json(job.into()))
 }
 
 /// How much of a malformed entry a list shows, in bytes.

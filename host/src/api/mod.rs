@@ -3,6 +3,7 @@
 mod blueprints;
 mod error;
 mod events;
+mod listener;
 mod lists;
 mod runs;
 mod stream;
@@ -22,8 +23,8 @@ use ays_store::Store;
 use serde_json::json;
 use tokio::sync::watch;
 
-pub use self::{error::ApiError, view::JobView};
-use crate::{actors::Actors, door::command_queue, hub::Hub};
+pub use self::{error::ApiError, listener::Bounded, view::JobView};
+use crate::{actors::Actors, dispatcher::Cancels, door::command_queue, hub::Hub};
 
 /// The greatest body of a request, in bytes.
 const BODY: usize = 4 << 20;
@@ -37,6 +38,8 @@ pub struct Context {
     pub actors: Arc<Actors>,
     /// What happens.
     pub hub: Hub,
+    /// Where the dispatcher is told of cancelled jobs.
+    pub cancels: Cancels,
     /// The namespace that this host serves.
     pub namespace: Arc<str>,
     /// Whether the host has come up.

@@ -7,7 +7,7 @@ use ays_core::blueprint::Step;
 use serde_json::{Value, json};
 
 use super::{AlreadyTold, client::Host, print, print_json};
-use crate::apply::Source;
+use crate::{apply::Source, log};
 
 /// What `apply` takes.
 #[derive(Debug, clap::Args)]
@@ -91,7 +91,12 @@ pub(super) fn run(args: Run) -> anyhow::Result<()> {
         let job = args.host.get(&format!("/api/v1/jobs/{job}"), &[])?;
         let of = |at: &str| job.pointer(at).and_then(Value::as_str).unwrap_or_default().to_owned();
         let (service, action) = (of("/service"), of("/action"));
-        eprintln!("{service} {action}: {} ({}): {}", of("/state"), of("/error/kind"), of("/error/message"));
+        eprintln!(
+            "{service} {action}: {} ({}): {}",
+            of("/state"),
+            of("/error/kind"),
+            log::plain(&of("/error/message"))
+        );
     }
     if state == "error" { Err(AlreadyTold.into()) } else { Ok(()) }
 }

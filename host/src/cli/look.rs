@@ -4,6 +4,8 @@ use std::{thread, time::Duration};
 
 use serde_json::{Value, json};
 
+use crate::log;
+
 use super::{
     client::Host,
     print, print_json,
@@ -153,14 +155,29 @@ fn list(kind: &str, list: List) -> anyhow::Result<()> {
         ("cursor", list.cursor),
         ("limit", Some(list.limit.to_string())),
     ];
-    let query: Vec<_> = query.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
-    let page = list.host.get(&format!("/api/v1/{kind}"), &query)?;
+    let mut query: Vec<_> = query.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
+    let path = format!("/api/v1/{kind}");
+    let mut page = list.host.get(&path, &query)?;
     if list.host.json {
         return print_json(&page);
     }
-    let items = page.get("items").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-    print(&table(columns(kind), items))?;
-    if let Some(cursor) = page.get("next").and_then(Value::as_str) {
+    // A query that has to look through much answers with what it has found so far, even nothing.
+    let mut items = Vec::new();
+    let next = loop {
+        items.extend(page.get("items").and_then(Value::as_array).into_iter().flatten().cloned());
+        let next = page.get("next").and_then(Value::as_str).map(str::to_owned);
+        match next {
+            Some(cursor) if items.len() < list.limit => {
+                query.retain(|(name, _)| *name != "cursor" && *name != "limit");
+                query.push(("cursor", cursor));
+                query.push(("limit", (list.limit - items.len()).to_string()));
+                page = list.host.get(&path, &query)?;
+            }
+            next => break next,
+        }
+    };
+    print(&table(columns(kind), &items))?;
+    if let Some(cursor) = next {
         eprintln!("there are more: --cursor {cursor}");
     }
     Ok(())
@@ -200,19 +217,25 @@ pub(super) fn dead(dead: Dead) -> anyhow::Result<()> {
 }
 
 fn logs(ask: &Logs) -> anyhow::Result<()> {
-    let mut shown = 0;
+    let mut shown = Value::Null;
     loop {
         let job = ask.host.get(&format!("/api/v1/jobs/{}", ask.id), &[])?;
-        let attempt = job.get("attempt").and_then(Value::as_u64).unwrap_or(0);
+        // Each attempt's log is there when the attempt has ended.
+        let ended = job.get("finished_at").cloned().unwrap_or_default();
         let lines = job.get("logs").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-        if attempt > shown {
-            shown = attempt;
+        if ended != shown {
+            shown = ended;
             if ask.host.json {
                 print_json(&lines)?;
             } else {
                 for line in lines {
                     let of = |name: &str| line.get(name).and_then(Value::as_str).unwrap_or_default();
-                    print(&format!("{} {:5} {}\n", of("time"), of("level").to_uppercase(), of("message")))?;
+                    print(&format!(
+                        "{} {:5} {}\n",
+                        of("time"),
+                        of("level").to_uppercase(),
+                        log::plain(of("message"))
+                    ))?;
                 }
             }
         }

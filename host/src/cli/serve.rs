@@ -79,7 +79,8 @@ fn seconds(text: &str) -> Result<f64, String> {
 }
 
 pub(super) fn run(args: Args) -> anyhow::Result<()> {
-    log::begin(args.log_format, &args.log_level)?;
+    let _log = log::begin(args.log_format, &args.log_level)?;
+    raise_open_files();
     let parallel = args.parallel as usize;
     let dispatcher =
         dispatcher::Settings { parallel, residents: parallel * 2, ..dispatcher::Settings::default() };
@@ -110,6 +111,16 @@ pub(super) fn run(args: Args) -> anyhow::Result<()> {
     })
 }
 
+/// Connections and the store's files need more descriptors than the 1024 that shells allow by default.
+fn raise_open_files() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if setrlimit(Resource::Nofile, limit).is_err() {
+        warn!("cannot raise the limit of open files");
+    }
+}
+
 /// The first SIGTERM or SIGINT drains, a second one ends the process at once: what is durable stays so.
 async fn signals(stop: CancellationToken) {
     let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
@@ -124,10 +135,7 @@ async fn signals(stop: CancellationToken) {
         }
         match code {
             None => stop.cancel(),
-            Some(code) => {
-                warn!("a second signal: ending at once");
-                std::process::exit(code);
-            }
+            Some(code) => std::process::exit(code),
         }
     }
 }

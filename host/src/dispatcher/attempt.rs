@@ -21,6 +21,10 @@ use tracing::{debug, error, info, warn};
 use super::Dispatcher;
 use crate::{actors::Loaded, clock};
 
+/// However often and soon a manifest wants its jobs tried again: a stranger's must not keep the disk busy for ever.
+const MOST_ATTEMPTS: u32 = 100;
+const SHORTEST_DELAY: Duration = Duration::from_millis(100);
+
 /// An instance that has executed so many jobs is replaced by a new one.
 const JOBS_PER_INSTANCE: u64 = 10_000;
 
@@ -50,13 +54,7 @@ impl Dispatcher {
         let loaded = self.actors.get(service.actor());
         let spec = loaded.and_then(|loaded| loaded.actor.manifest().action(&job.action));
         let turn = match (loaded, spec) {
-            (None, _) => no_turn(Err(Failure::new(
-                FailureKind::Host,
-                format!(
-                    "the actor `{}` is not loaded; put its component into the actors' folder",
-                    service.actor()
-                ),
-            ))),
+            (None, _) => return without_actor(job),
             (Some(_), None) if STANDARD_ACTIONS.contains(&job.action.as_str()) => {
                 no_turn(Ok(JsonText::null()))
             }
@@ -104,7 +102,7 @@ impl Dispatcher {
                 job.error = None;
                 job.result = (result.as_str() != "null").then_some(result);
                 debug!(service = %job.service, action = job.action, job = %job.id, "ok");
-                Settled { job, data: turn.data.or(patched), effects: turn.effects }
+                Settled { job, data: turn.data.or(patched), effects: turn.effects, after: None }
             }
             Err(failure) => {
                 match self.verdict(&job, &failure, spec) {
@@ -119,7 +117,7 @@ impl Dispatcher {
                 }
                 tell_failure(&job, &failure);
                 job.error = Some(failure);
-                Settled { job, data: None, effects: Vec::new() }
+                Settled { job, data: None, effects: Vec::new(), after: None }
             }
         }
     }
@@ -130,12 +128,13 @@ impl Dispatcher {
         let default = RetryPolicy::default();
         let policy = spec.and_then(|spec| spec.retry.as_ref()).unwrap_or(&default);
         let chance = RandomState::new().build_hasher().finish();
-        let verdict = policy.after(job.attempt, failure, chance);
-        match (&job.cause, verdict) {
+        match (&job.cause, policy.after(job.attempt, failure, chance)) {
+            (_, Verdict::Retry(_)) if job.attempt >= MOST_ATTEMPTS => Verdict::Dead,
             (Cause::Schedule { due_at, next_at: Some(next) }, Verdict::Retry(after)) => {
-                Verdict::Retry(after.min(next.since(*due_at)).max(Duration::from_millis(100)))
+                Verdict::Retry(after.min(next.since(*due_at)).max(SHORTEST_DELAY))
             }
-            _ => verdict,
+            (_, Verdict::Retry(after)) => Verdict::Retry(after.max(SHORTEST_DELAY)),
+            (_, Verdict::Dead) => Verdict::Dead,
         }
     }
 }
@@ -163,6 +162,26 @@ async fn run(
         && loaded.actor.manifest().instance == Instancing::Resident;
     *resident = keep.then_some(using);
     turn
+}
+
+/// How long a job waits for its actor to be there, before the host looks again.
+const ACTOR_AWAITED: Duration = Duration::from_secs(10);
+
+/// What becomes of a job whose actor is not loaded: it waits, and no attempt is counted, since none was made.
+fn without_actor(mut job: Job) -> Settled {
+    let now = clock::now();
+    let actor = job.service.actor();
+    let message = format!(
+        "the actor `{actor}` is not loaded; put its component into the actors' folder and start again"
+    );
+    warn!(service = %job.service, action = job.action, job = %job.id, "{message}");
+    job.attempt = job.attempt.saturating_sub(1);
+    job.state = JobState::Retrying;
+    job.retry_at = Some(now.after(ACTOR_AWAITED));
+    job.strict = true;
+    job.finished_at = Some(now);
+    job.error = Some(Failure::new(FailureKind::Host, message));
+    Settled { job, data: None, effects: Vec::new(), after: None }
 }
 
 fn no_turn(outcome: Result<JsonText, Failure>) -> Turn {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use ays_store::{Settled, Store};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinError, JoinHandle};
 
 use crate::{
     clock,
@@ -24,6 +24,25 @@ pub(super) struct Commits {
 impl Commits {
     pub(super) fn new(store: Arc<dyn Store>, hub: Hub) -> Self {
         Self { store, hub, batch: Vec::new(), under_way: None }
+    }
+
+    /// Whether there is something that [`progress`](Self::progress) could do.
+    pub(super) fn has_gathered(&self) -> bool {
+        !self.batch.is_empty()
+    }
+
+    /// Waits until the batch under way is durable, and begins to commit what has gathered since: a turn must not wait
+    /// for the next job to end.
+    pub(super) async fn progress(&mut self) -> ays_store::Result<()> {
+        if let Some(commit) = &mut self.under_way {
+            let done = commit.await;
+            self.under_way = None;
+            joined(done)?;
+        }
+        if !self.batch.is_empty() {
+            self.begin();
+        }
+        Ok(())
     }
 
     /// Adds a turn, and begins to commit if nothing is being committed.
@@ -54,12 +73,14 @@ impl Commits {
 
     async fn wait(&mut self) -> ays_store::Result<()> {
         match self.under_way.take() {
-            Some(commit) => commit
-                .await
-                .unwrap_or_else(|died| Err(ays_store::Error::Closed(format!("a commit died: {died}")))),
+            Some(commit) => joined(commit.await),
             None => Ok(()),
         }
     }
+}
+
+fn joined(commit: Result<ays_store::Result<()>, JoinError>) -> ays_store::Result<()> {
+    commit.unwrap_or_else(|died| Err(ays_store::Error::Closed(format!("a commit died: {died}"))))
 }
 
 async fn commit(store: &Arc<dyn Store>, hub: &Hub, batch: Vec<Settled>) -> ays_store::Result<()> {

@@ -9,6 +9,7 @@
 //! left; while one batch of their turns is being made durable, the next jobs run.
 
 mod attempt;
+mod cancels;
 mod commits;
 mod residents;
 
@@ -21,6 +22,7 @@ use tokio::{runtime, sync::Semaphore};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{error, warn};
 
+pub use self::cancels::Cancels;
 use self::{commits::Commits, residents::Residents};
 use crate::{actors::Actors, clock, hub::Hub};
 
@@ -28,6 +30,9 @@ use crate::{actors::Actors, clock, hub::Hub};
 const JOBS_AT_A_TIME: usize = 128;
 /// Services that are taken at a time.
 const SERVICES_AT_A_TIME: usize = 64;
+/// After so long, a service's further jobs are put back, to be taken anew: retries that fell due meanwhile come first,
+/// and what the jobs read of other services is fresh.
+const LONGEST_TAKE: Duration = Duration::from_millis(50);
 
 /// What limits the dispatcher.
 #[derive(Clone, Copy, Debug)]
@@ -65,6 +70,7 @@ pub struct Dispatcher {
     hub: Hub,
     settings: Settings,
     residents: Residents,
+    cancels: Cancels,
     /// When cancelled, no further job begins.
     stop: CancellationToken,
     /// When cancelled, guests are stopped where they are.
@@ -80,12 +86,13 @@ impl Dispatcher {
         actors: Arc<Actors>,
         hub: Hub,
         settings: Settings,
+        cancels: Cancels,
         stop: CancellationToken,
         broken: CancellationToken,
     ) -> Arc<Self> {
         let residents = Residents::new(settings.residents, settings.idle);
         let kill = CancellationToken::new();
-        Arc::new(Self { store, actors, hub, settings, residents, stop, kill, broken })
+        Arc::new(Self { store, actors, hub, settings, residents, cancels, stop, kill, broken })
     }
 
     /// Works until it is to stop, then waits up to `drain` for jobs that run. Those that take longer are stopped, leave no
@@ -158,8 +165,8 @@ impl Dispatcher {
         let service = work.service.clone();
         let jobs: Vec<Id> = work.jobs.iter().map(|job| job.id).collect();
         if AssertUnwindSafe(self.work(work)).catch_unwind().await.is_err() {
-            error!(service = %service, "the host panicked while it executed jobs of {service}; they are put back");
             self.put_back(&service, &jobs).await;
+            error!(service = %service, "the host panicked while it executed jobs of {service}; they were put back");
         }
     }
 
@@ -170,27 +177,44 @@ impl Dispatcher {
         let mut instance = self.residents.take(&service);
         let mut rest = jobs.into_iter();
         let mut left: Vec<Id> = Vec::new();
+        let mut after = None;
+        let began = clock::instant();
         for job in rest.by_ref() {
-            if self.stop.is_cancelled() {
+            if self.stop.is_cancelled() || began.elapsed() > LONGEST_TAKE {
                 left.push(job.id);
                 break;
             }
             let id = job.id;
-            let attempt = self.attempt(&mut instance, job, &service, &data, &links, &linked);
-            let settled = tokio::select! {
-                biased;
-                () = self.kill.cancelled() => None,
-                settled = attempt => Some(settled),
+            let ended = {
+                let attempt = self.attempt(&mut instance, job, &service, &data, &links, &linked);
+                let mut attempt = std::pin::pin!(attempt);
+                loop {
+                    tokio::select! {
+                        // First, since most end at once and need none of the others.
+                        biased;
+                        settled = &mut attempt => break Some(settled),
+                        () = self.kill.cancelled() => break None,
+                        () = self.cancels.wait(id) => break None,
+                        committed = commits.progress(), if commits.has_gathered() => {
+                            if let Err(why) = committed {
+                                return self.store_failed(&why);
+                            }
+                        }
+                    }
+                }
             };
-            let Some(settled) = settled else {
+            let Some(mut settled) = ended else {
+                // Stopped where it was: what the instance's memory holds means nothing.
                 instance = None;
                 left.push(id);
                 break;
             };
+            settled.after = after;
             if settled.job.state == JobState::Ok
                 && let Some(new) = &settled.data
             {
                 data = new.clone();
+                after = Some(id);
             }
             let waits = settled.job.state == JobState::Retrying && settled.job.strict;
             if let Err(why) = commits.push(settled).await {

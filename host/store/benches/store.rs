@@ -88,7 +88,12 @@ async fn measure(services: usize, doors: usize, events: usize) -> Result<(), Fai
                 job.result = Some(JsonText::null());
                 job.started_at = Some(now());
                 job.finished_at = Some(now());
-                attempts.push(Settled { job, data: Some(work.data.clone()), effects: Vec::new() });
+                attempts.push(Settled {
+                    job,
+                    data: Some(work.data.clone()),
+                    effects: Vec::new(),
+                    after: None,
+                });
             }
         }
         done += attempts.len();

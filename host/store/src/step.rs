@@ -142,6 +142,10 @@ pub struct Settled {
     pub data: Option<JsonText>,
     /// What else is to happen, in order. Void unless `ok`.
     pub effects: Vec<Effect>,
+    /// The job of the same take whose turn left the data that this attempt was made on, if one did. Should that turn turn
+    /// out void, since its job was cancelled meanwhile, so is this attempt: its job is back in the mailbox as if it
+    /// had been released.
+    pub after: Option<Id>,
 }
 
 /// What a tick did.

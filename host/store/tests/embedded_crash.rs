@@ -120,7 +120,7 @@ async fn work_until_killed() {
                 job.attempt += 1;
                 let done = NewEvent::new("done".parse().unwrap(), JsonText::null());
                 let data = Some(JsonText::parse(&data.to_string()).unwrap());
-                attempts.push(Settled { job, data, effects: vec![Effect::Emit(done)] });
+                attempts.push(Settled { job, data, effects: vec![Effect::Emit(done)], after: None });
             }
         }
         let ids: Vec<_> = attempts.iter().map(|attempt| attempt.job.id).collect();
@@ -239,7 +239,7 @@ async fn dropping_history_leaves_what_comes_after_it() {
             let work = store.take(SERVICES, 10, day).await.unwrap();
             let ok = |mut job: Job| {
                 job.state = JobState::Ok;
-                Settled { job, data: None, effects: Vec::new() }
+                Settled { job, data: None, effects: Vec::new(), after: None }
             };
             store.commit(work.into_iter().flat_map(|work| work.jobs).map(ok).collect(), day).await.unwrap();
         }

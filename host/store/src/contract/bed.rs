@@ -164,7 +164,7 @@ fn ended(mut job: Job, state: JobState, now: Timestamp) -> Job {
 
 pub(super) fn ok(job: Job, now: Timestamp) -> Settled {
     let job = Job { result: Some(json("null")), error: None, ..ended(job, JobState::Ok, now) };
-    Settled { job, data: None, effects: Vec::new() }
+    Settled { job, data: None, effects: Vec::new(), after: None }
 }
 
 pub(super) fn ok_with(job: Job, now: Timestamp, data: &str, effects: Vec<Effect>) -> Settled {
@@ -173,11 +173,16 @@ pub(super) fn ok_with(job: Job, now: Timestamp, data: &str, effects: Vec<Effect>
 
 pub(super) fn failed(job: Job, now: Timestamp) -> Settled {
     let error = Some(Failure::new(FailureKind::App, "it did not work"));
-    Settled { job: Job { error, ..ended(job, JobState::Error, now) }, data: None, effects: Vec::new() }
+    Settled {
+        job: Job { error, ..ended(job, JobState::Error, now) },
+        data: None,
+        effects: Vec::new(),
+        after: None,
+    }
 }
 
 pub(super) fn retrying(job: Job, now: Timestamp, at: Timestamp, strict: bool) -> Settled {
     let error = Some(Failure::new(FailureKind::App, "it did not work yet"));
     let job = Job { error, retry_at: Some(at), strict, ..ended(job, JobState::Retrying, now) };
-    Settled { job, data: None, effects: Vec::new() }
+    Settled { job, data: None, effects: Vec::new(), after: None }
 }

@@ -95,6 +95,30 @@ pub async fn a_void_attempt_changes_nothing(mut bed: Bed) {
     }
 }
 
+pub async fn what_was_made_on_the_data_of_a_void_attempt_is_void_and_done_again(bed: Bed) {
+    bed.create(&["a"]).await;
+    bed.ask("a", &["cancelled", "on it", "on that", "last"]).await;
+    let jobs = bed.take(1, 3).await.remove(0).jobs;
+    let [cancelled, first, second] = &jobs[..] else { panic!("three jobs") };
+    bed.store.cancel(cancelled.id, bed.now).await.unwrap();
+    let on = |job: &ays_core::job::Job, data: &str, after: &ays_core::job::Job| {
+        let settled = ok_with(job.clone(), bed.now, data, Vec::new());
+        crate::Settled { after: Some(after.id), ..settled }
+    };
+    let attempts =
+        vec![ok_with(cancelled.clone(), bed.now, "{\"n\":1}", Vec::new()), on(first, "{\"n\":2}", cancelled)];
+    let last = on(second, "{\"n\":3}", first);
+    bed.store.commit(attempts, bed.now).await.unwrap();
+    bed.store.commit(vec![last], bed.now).await.unwrap();
+    assert_eq!(bed.data("a").await, "{}", "nothing of it is seen");
+    assert_eq!(bed.state(first.id).await, JobState::New);
+    assert_eq!(bed.peek().await, ["a/on it", "a/on that", "a/last"], "in the order in which they came");
+    let again = bed.take_one().await;
+    assert_eq!((again.id, again.attempt), (first.id, 0));
+    bed.commit(on(&again, "{\"n\":2}", cancelled)).await;
+    assert_eq!(bed.data("a").await, "{\"n\":2}", "a further take knows nothing of the void one");
+}
+
 pub async fn a_failed_job_is_in_the_history_and_the_dead_letter_list_and_can_be_retried(mut bed: Bed) {
     bed.create(&["a"]).await;
     let patch = Some(json("{\"n\":5}"));

@@ -65,6 +65,7 @@ macro_rules! contract {
             a_turn_becomes_visible_whole_and_its_job_leaves_the_mailbox
             a_failed_turn_has_no_effects
             a_void_attempt_changes_nothing
+            what_was_made_on_the_data_of_a_void_attempt_is_void_and_done_again
             a_failed_job_is_in_the_history_and_the_dead_letter_list_and_can_be_retried
             emitted_events_are_routed_and_a_chain_ends
             life_cycle_actions_are_remembered_and_undone

@@ -34,6 +34,8 @@ pub(super) struct Mailbox {
     /// Those of `later` that hold back all that came after them.
     strict: BTreeSet<Id>,
     taken: BTreeMap<Id, Taken>,
+    /// Jobs of the present take whose attempts were void: what was made on their data is, too.
+    void: BTreeSet<Id>,
     /// Cancelled ones, until that is durable: readers still look for them.
     leaving: Vec<Id>,
     /// Whether the service stands in the queue of those that have something to take.
@@ -111,7 +113,14 @@ impl Mailbox {
             Some(Taken::Cancelled) => {}
             Some(Taken::Settled) | None => return,
         }
+        self.untake(id);
+    }
+
+    fn untake(&mut self, id: Id) {
         self.taken.remove(&id);
+        if self.taken.is_empty() {
+            self.void.clear();
+        }
     }
 
     /// Whether the job is being executed.
@@ -119,11 +128,20 @@ impl Mailbox {
         matches!(self.taken.get(&id), Some(Taken::Live { .. }))
     }
 
-    /// An attempt of a taken job has ended. Returns whether it counts. The service is to be [freed](Self::free) of the
-    /// job once that is durable.
-    pub(super) fn settle(&mut self, id: Id) -> bool {
+    /// An attempt of a taken job has ended; it was made on the data that the one of `after` left. Returns whether it
+    /// counts. The service is to be [freed](Self::free) of the job once that is durable.
+    pub(super) fn settle(&mut self, id: Id, after: Option<Id>) -> bool {
+        if after.is_some_and(|after| self.void.contains(&after)) && self.is_running(id) {
+            self.void.insert(id);
+            self.release(id);
+            return false;
+        }
         let Some(taken) = self.taken.get_mut(&id) else { return false };
-        matches!(std::mem::replace(taken, Taken::Settled), Taken::Live { .. })
+        let counts = matches!(std::mem::replace(taken, Taken::Settled), Taken::Live { .. });
+        if !counts {
+            self.void.insert(id);
+        }
+        counts
     }
 
     /// Cancels a job. Returns when its next attempt would have been due, if it waited for one.
@@ -144,7 +162,7 @@ impl Mailbox {
     /// What became of the job's attempt is durable: it is no longer the taker's.
     pub(super) fn free(&mut self, id: Id) {
         if self.taken.get(&id) == Some(&Taken::Settled) {
-            self.taken.remove(&id);
+            self.untake(id);
         }
     }
 

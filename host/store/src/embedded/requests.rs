@@ -171,11 +171,11 @@ impl State {
     }
 
     fn settle(&mut self, attempt: Attempt, now: Timestamp, group: &mut Group) -> Result<()> {
-        let Attempt { settled: Settled { job, data, effects }, record } = attempt;
+        let Attempt { settled: Settled { job, data, effects, after }, record } = attempt;
         let Some(entry) = self.services.get_mut(&job.service) else { return Ok(()) };
         group.freed.push((job.service.clone(), job.id));
         group.touch(&job.service);
-        if !entry.mailbox.settle(job.id) {
+        if !entry.mailbox.settle(job.id, after) {
             return Ok(());
         }
         group.changes += 1;

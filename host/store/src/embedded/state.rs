@@ -22,6 +22,8 @@ use super::{
     group::{Ended, Group},
     mailbox::{Later, Mailbox},
 };
+use serde_json::Value;
+
 use crate::{DeadLetter, Result, Work};
 
 /// A service and what belongs to it.
@@ -209,7 +211,27 @@ impl State {
                 }
             }
         }
-        if job.state.is_final() { self.move_on(job, now, group) } else { Ok(()) }
+        if !job.state.is_final() {
+            return Ok(());
+        }
+        if job.state != JobState::Ok {
+            self.unapply(job, group);
+        }
+        self.move_on(job, now, group)
+    }
+
+    /// A blueprint's change did not happen after all: applying it again is to make it.
+    fn unapply(&mut self, job: &Job, group: &mut Group) {
+        let Some(patch) = &job.patch else { return };
+        let Some(entry) = self.services.get_mut(&job.service) else { return };
+        let (Value::Object(mut applied), Value::Object(patch)) =
+            (entry.service.applied.value(), patch.value())
+        else {
+            return;
+        };
+        applied.retain(|field, value| patch.get(field) != Some(value));
+        entry.service.applied = applied.into();
+        group.services.insert(job.service.clone());
     }
 
     /// Changes a service's schedule: `change` gets what is there and says what is to be.
