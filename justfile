@@ -31,6 +31,7 @@ lint:
 
 # Benchmarks: tables with ratios within one run
 bench: wasm-target
+    cargo build --release
     cargo bench -p ays-store
     cargo bench -p ays-tests
 

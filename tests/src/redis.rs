@@ -104,6 +104,20 @@ impl RedisServer {
         panic!("redis-server did not start again on port {}; its log:\n{}", self.port, self.log());
     }
 
+    /// Runs many commands, one on each line, as redis-cli reads them.
+    pub fn pipe(&self, commands: &str) {
+        use std::io::Write as _;
+        let mut child = Command::new("redis-cli")
+            .arg("-s")
+            .arg(self.socket())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("redis-cli runs");
+        child.stdin.take().expect("it is piped").write_all(commands.as_bytes()).expect("redis-cli reads");
+        assert!(child.wait().expect("redis-cli ends").success(), "redis-cli failed");
+    }
+
     /// What the server has logged.
     pub fn log(&self) -> String {
         fs::read_to_string(self.folder.join("redis.log")).unwrap_or_default()

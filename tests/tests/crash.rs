@@ -60,7 +60,7 @@ fn a_host_killed_at_random_moments_loses_nothing_and_does_nothing_twice() {
                     format!("RPUSH db:queue:command '{{\"command\":\"event\",\"event\":\"{event}\",\"args\":[{n}]}}'\n")
                 })
                 .collect();
-            pipe(&redis, &lines);
+            redis.pipe(&lines);
             pushed = until;
         }
         thread::sleep(Duration::from_micros(random(&mut dice) % 120_000));
@@ -100,17 +100,4 @@ fn handled(host: &ays_tests::Host, service: &str) -> Vec<u64> {
     }
     assert!(states.keys().all(|state| state == "\"ok\""), "{service}: {states:?}");
     args
-}
-
-fn pipe(redis: &RedisServer, commands: &str) {
-    use std::io::Write as _;
-    let mut child = std::process::Command::new("redis-cli")
-        .arg("-s")
-        .arg(redis.socket())
-        .stdin(std::process::Stdio::piped())
-        .stdout(std::process::Stdio::null())
-        .spawn()
-        .expect("redis-cli runs");
-    child.stdin.take().expect("it is piped").write_all(commands.as_bytes()).expect("redis-cli reads");
-    assert!(child.wait().expect("redis-cli ends").success());
 }

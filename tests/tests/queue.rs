@@ -67,7 +67,7 @@ fn entries_that_came_while_the_host_was_down_are_handled_once_each() {
             format!("RPUSH db:queue:command '{{\"command\":\"event\",\"event\":\"bump\",\"args\":[{n}]}}'\n")
         })
         .collect();
-    redis_cli_pipe(&redis, &lines);
+    redis.pipe(&lines);
     let host = Start::new(actors())
         .blueprint(BLUEPRINT)
         .arg("--command-queue")
@@ -86,19 +86,6 @@ fn entries_that_came_while_the_host_was_down_are_handled_once_each() {
     args.dedup();
     assert_eq!(args.len() as u64, entries);
     assert_eq!(redis_cli(&redis, &["LLEN", "db:queue:command"], None), "0");
-}
-
-fn redis_cli_pipe(redis: &RedisServer, commands: &str) {
-    use std::io::Write as _;
-    let mut child = Command::new("redis-cli")
-        .arg("-s")
-        .arg(redis.socket())
-        .stdin(std::process::Stdio::piped())
-        .stdout(std::process::Stdio::null())
-        .spawn()
-        .expect("redis-cli runs");
-    child.stdin.take().expect("it is piped").write_all(commands.as_bytes()).expect("redis-cli reads");
-    assert!(child.wait().expect("redis-cli ends").success());
 }
 
 #[test]
