@@ -1,7 +1,7 @@
 //! The embedded store: a database in a folder of this machine, held by one host.
 //!
 //! The state that decisions are taken on is in memory; the disk has everything, and is read when the store is opened
-//! and for queries. [`disk`] says what is where, [`writer`] how it gets there.
+//! and for queries. `disk` says what is where, `writer` how it gets there.
 
 mod cache;
 mod disk;
