@@ -34,7 +34,7 @@ pub(crate) enum At {
 /// See the module.
 pub(crate) struct WatchedStore {
     inner: Arc<dyn Store>,
-    accepted: Mutex<Vec<String>>,
+    accepted: Mutex<Vec<(Id, String)>>,
     accepts: AtomicUsize,
     halt_at: Mutex<Option<(At, usize)>>,
     halted: tokio::sync::Notify,
@@ -55,7 +55,10 @@ impl WatchedStore {
 
     /// What was accepted, in order: an event's args and a job's, as JSON, and the raw text of what was not understood.
     pub(crate) fn accepted(&self) -> Vec<String> {
-        self.accepted.lock().unwrap().clone()
+        // By the ids that the store gave them: of two batches under way at once, either may be answered first.
+        let mut accepted = self.accepted.lock().unwrap().clone();
+        accepted.sort();
+        accepted.into_iter().map(|(_, entry)| entry).collect()
     }
 
     /// Forgets what was accepted so far.
@@ -101,7 +104,9 @@ impl Store for WatchedStore {
         let entries: Vec<_> = events.chain(jobs).chain(dead).collect();
         let accepted = self.inner.accept(batch, now).await?;
         if !accepted.repeated {
-            self.accepted.lock().unwrap().extend(entries);
+            let events = accepted.events.iter().map(|(id, _)| *id);
+            let ids = events.chain(accepted.jobs.iter().copied()).chain(accepted.dead.iter().copied());
+            self.accepted.lock().unwrap().extend(ids.zip(entries));
             self.accepts.fetch_add(1, SeqCst);
         }
         self.pass(At::Accepted).await;
