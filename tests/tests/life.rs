@@ -231,12 +231,15 @@ fn a_host_whose_log_nobody_reads_goes_on() {
             .spawn()
             .expect("cannot run ays-host");
         let mut log = BufReader::new(child.stdout.take().expect("it is piped"));
-        let mut line = String::new();
-        while !line.contains("listening on ") {
-            line.clear();
+        let mut read_until = |found: &str| loop {
+            let mut line = String::new();
             assert!(log.read_line(&mut line).expect("it is text") > 0, "the host ended");
-        }
-        let url = line.trim().split("listening on ").nth(1).expect("just found").to_owned();
+            if line.trim().contains(found) {
+                break line.trim().to_owned();
+            }
+        };
+        let url = read_until("listening on ").split("listening on ").nth(1).expect("just found").to_owned();
+        read_until("INFO  ready");
         let log = (!closed).then_some(log);
         // More than a pipe holds: 64 KiB.
         for _ in 0..4 {
