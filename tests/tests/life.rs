@@ -204,6 +204,25 @@ fn a_cancelled_job_is_stopped_and_leaves_nothing_behind() {
 }
 
 #[test]
+fn a_blueprints_change_that_was_cancelled_is_made_when_it_is_applied_again() {
+    let text = |blob: &str| FILTERS.replacen("probe__a:\n", &format!("probe__a:\n  blob: {blob}\n"), 1);
+    let start = Start::new(actors()).blueprint(&text("one"));
+    let host = start.start();
+    emit(&host, "slow", &json!([1500]));
+    host.until("it is busy", |host| {
+        (host.list("/api/v1/jobs?service=probe__a&action=slow&state=running").len() == 1).then_some(())
+    });
+    let file = start.path("blueprint.yaml");
+    std::fs::write(&file, text("two")).expect("cannot write");
+    host.cli_ok(&["apply", &file.display().to_string()]);
+    let change = host.list("/api/v1/jobs?service=probe__a&action=processChange").remove(0);
+    host.cli_ok(&["jobs", "cancel", change["id"].as_str().expect("it has an id")]);
+    assert_eq!(data(&host, "probe__a")["blob"], "one");
+    host.cli_ok(&["apply", &file.display().to_string()]);
+    host.until("the change is made", |host| (data(host, "probe__a")["blob"] == "two").then_some(()));
+}
+
+#[test]
 fn a_turn_is_seen_while_the_next_job_still_runs() {
     let host = Start::new(actors()).blueprint(FILTERS).start();
     emit(&host, "slow", &json!([200]));

@@ -21,7 +21,7 @@ pub(super) enum Look {
     Show(One),
 }
 
-/// What `list` takes. What does not apply to a kind of thing is refused by the host.
+/// What `list` takes. What does not apply to a kind of thing is ignored.
 #[derive(Debug, clap::Args)]
 pub(super) struct List {
     /// Only those of this service (its key, actor__instance)
