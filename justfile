@@ -44,7 +44,8 @@ fuzz target seconds="60":
 wasm-target:
     @rustup target list --installed | grep -qx wasm32-wasip2 || rustup target add wasm32-wasip2
 
-# Install redis-server where it is missing and this is possible; the tests start their own on free ports
+# Install redis-server where it is missing and this is possible, and further servers under target/tools; the tests start
+# their own on free ports
 redis:
     @command -v redis-server >/dev/null && exit 0; \
     root=""; [ "$(id -u)" = 0 ] || root="sudo"; \
@@ -52,7 +53,12 @@ redis:
     elif command -v dnf >/dev/null; then $root dnf install -y redis; \
     elif command -v brew >/dev/null; then brew install redis; \
     else echo "{{ redis_hint }}" >&2; exit 1; fi
+    @tests/newer-redis
 
 # Kill the host 200 times at random while 20 000 events are drained (a short form of it is among the tests)
 crash kills="200" events="20000":
     AYS_TEST_KILLS={{ kills }} AYS_TEST_EVENTS={{ events }} cargo test -p ays-tests --test crash -- --nocapture
+
+# Kill or pause one of three hosts on one Redis every second, while events come in (a test does this, too)
+hosts-crash rounds="50" events="100000":
+    AYS_TEST_ROUNDS={{ rounds }} AYS_TEST_EVENTS={{ events }} cargo test -p ays-tests --test hosts_crash -- --nocapture
