@@ -4,10 +4,13 @@
 //! [`commit`](Store::commit), [`tick`](Store::tick). Each step takes a batch and is one commit; when it returns, what
 //! it did is durable.
 
+mod backlog;
 #[cfg(feature = "contract")]
 pub mod contract;
+mod decide;
 pub mod embedded;
 mod query;
+mod record;
 mod step;
 
 pub use query::{DeadQuery, FilterQuery, JobQuery, Page, Paging, ScheduleQuery, ServiceQuery};

@@ -20,15 +20,12 @@ use std::path::Path;
 
 use ays_core::{Id, ServiceKey};
 use fjall::{Database, Guard, Keyspace, KeyspaceCreateOptions, Snapshot};
-use serde::{Serialize, de::DeserializeOwned};
+use serde::de::DeserializeOwned;
 
-use crate::{Error, Result};
+use crate::{Error, Result, record::from_json};
 
 /// Journals larger than this in sum make the database write its oldest tables out. It bounds what an opening reads.
 const MAX_JOURNAL_BYTES: u64 = 256 << 20;
-
-/// What most records need, so that few grow while they are written.
-const RECORD_BYTES: usize = 512;
 
 /// The database and its fixed keyspaces. Cheap to clone; the database closes with the last clone.
 #[derive(Clone)]
@@ -87,21 +84,6 @@ pub(super) fn io(error: fjall::Error) -> Error {
         fjall::Error::Io(error) => error.to_string(),
         fjall::Error::Poisoned => "an earlier write or sync failed".into(),
         other => format!("{other:?}"),
-    })
-}
-
-pub(super) fn to_json<T: Serialize>(value: &T) -> Result<Vec<u8>> {
-    let mut bytes = Vec::with_capacity(RECORD_BYTES);
-    match serde_json::to_writer(&mut bytes, value) {
-        Ok(()) => Ok(bytes),
-        Err(error) => Err(Error::Io(format!("a record has no JSON form: {error}"))),
-    }
-}
-
-pub(super) fn from_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
-    serde_json::from_slice(bytes).map_err(|error| {
-        let text: String = String::from_utf8_lossy(bytes).chars().take(80).collect();
-        Error::Io(format!("a record cannot be read: {error}; it begins with {text}"))
     })
 }
 

@@ -15,8 +15,11 @@ use ays_core::{Id, ServiceKey, Timestamp};
 use fjall::{Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, Readable};
 use serde::{Deserialize, Serialize};
 
-use super::disk::{Disk, from_json, id_at_end, io, to_json};
-use crate::{Error, Result, RetentionPolicy};
+use super::disk::{Disk, id_at_end, io};
+use crate::{
+    Error, Result, RetentionPolicy,
+    record::{from_json, to_json},
+};
 
 /// How many rows one call deletes at most from a piece of which only a part is to go.
 const TRIM_AT_ONCE: usize = 20_000;

@@ -3,16 +3,12 @@
 //! The state that decisions are taken on is in memory; the disk has everything, and is read when the store is opened
 //! and for queries. `disk` says what is where, `writer` how it gets there.
 
-mod cache;
 mod disk;
-mod group;
 mod history;
 mod journal;
 mod lock;
-mod mailbox;
 mod opening;
 mod queries;
-mod requests;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -43,12 +39,12 @@ use tokio::sync::{Notify, oneshot};
 
 use crate::{
     Accepted, Applied, Batch, DeadLetter, DeadQuery, Error, FilterQuery, JobQuery, Page, Paging, Result,
-    RetentionPolicy, ScheduleQuery, ServiceQuery, Settled, Store, StoreStatus, Ticked, Work,
+    RetentionPolicy, ScheduleQuery, ServiceQuery, Settled, Store, StoreStatus, Ticked, Work, backlog::Taken,
+    decide::Attempt, record::from_json,
 };
-use disk::{Disk, from_json, io, to_json};
+use disk::{Disk, io};
 use history::Pieces;
-use requests::{Attempt, check_settled};
-use state::{State, Taken};
+use state::State;
 use writer::{Reply, Request};
 
 /// How an embedded store is run.
@@ -244,7 +240,7 @@ impl Store for Embedded {
                 if let Some(why) = &state.closed {
                     return Err(Error::Closed(why.clone()));
                 }
-                state.take(services.max(1), jobs.max(1), now)
+                state.backlog.take(services.max(1), jobs.max(1), now)
             };
             if !taken.is_empty() {
                 return self.complete(taken);
@@ -254,12 +250,8 @@ impl Store for Embedded {
     }
 
     async fn commit(&self, attempts: Vec<Settled>, now: Timestamp) -> Result<()> {
-        let mut with_records = Vec::with_capacity(attempts.len());
-        for settled in attempts {
-            check_settled(&settled.job)?;
-            with_records.push(Attempt { record: to_json(&settled.job)?, settled });
-        }
-        self.ask(|reply| Request::Commit(with_records, now, reply)).await
+        let attempts = attempts.into_iter().map(Attempt::new).collect::<Result<_>>()?;
+        self.ask(|reply| Request::Commit(attempts, now, reply)).await
     }
 
     async fn release(&self, service: &ServiceKey, jobs: &[Id]) -> Result<()> {
@@ -268,12 +260,7 @@ impl Store for Embedded {
             if let Some(why) = &state.closed {
                 return Err(Error::Closed(why.clone()));
             }
-            if let Some(entry) = state.services.get_mut(service) {
-                for job in jobs {
-                    entry.mailbox.release(*job);
-                }
-            }
-            state.queue(service)
+            state.backlog.release(service, jobs)
         };
         if ready {
             self.shared.wake_takers();
@@ -287,9 +274,9 @@ impl Store for Embedded {
             if let Some(why) = &state.closed {
                 return Err(Error::Closed(why.clone()));
             }
-            let woken = state.wake(now);
-            if state.due.first().is_none_or(|(at, ..)| *at > now) {
-                let ticked = Ticked { occurrences: 0, next_due: state.next_due() };
+            let woken = state.backlog.wake(now);
+            if state.backlog.due.first().is_none_or(|(at, ..)| *at > now) {
+                let ticked = Ticked { occurrences: 0, next_due: state.backlog.next_due() };
                 drop(state);
                 if woken {
                     self.shared.wake_takers();

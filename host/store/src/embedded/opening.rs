@@ -1,6 +1,7 @@
 //! Opening a store: who holds it, which version wrote it, and what is in it.
 
 use std::{
+    collections::{BTreeMap, HashMap},
     fs::{self, DirBuilder, File},
     io::Write,
     os::unix::fs::DirBuilderExt,
@@ -10,22 +11,20 @@ use std::{
 
 use ays_core::{
     Id, ServiceKey, Timestamp, filter::Subscription, job::JobState, run::Run, schedule::Schedule,
-    service::Service,
 };
 use fjall::PersistMode;
 use serde::{Deserialize, Serialize};
 
 use super::{
     Embedded, Options, Reading, Shared,
-    disk::{Disk, entry, from_json, id_at_end, io},
+    disk::{Disk, entry, id_at_end, io},
     history::History,
     journal,
     lock::Lock,
-    mailbox::Later,
-    state::{Entry, State, moved},
+    state::State,
     writer::{BeforeWrite, Writer},
 };
-use crate::{Error, Result};
+use crate::{Error, Result, backlog::Later, decide::Known, record::from_json};
 
 /// The format that this version writes. A version that writes another one reads all before it, or says what to do.
 const FORMAT: u32 = 1;
@@ -178,17 +177,16 @@ pub(super) fn number(bytes: &[u8]) -> Result<u64> {
 fn load(disk: &Disk, namespace: &str, options: &Options) -> Result<State> {
     let last_id = disk.meta.get("last-id").map_err(io)?.map(|bytes| id_at_end(&bytes)).transpose()?;
     let mut state = State::new(namespace, last_id, random()?, options.job_cache_bytes);
-    for guard in disk.services.iter() {
-        let service: Service = entry(guard)?;
-        state.services.insert(service.key.clone(), Entry::new(service));
-        state.counts.services += 1;
-    }
+    let mut schedules: HashMap<ServiceKey, BTreeMap<String, Schedule>> = HashMap::new();
     for guard in disk.schedules.iter() {
         let schedule: Schedule = entry(guard)?;
-        moved(&mut state.due, &schedule.service, &schedule.action, None, schedule.next_due);
-        if let Some(entry) = state.services.get_mut(&schedule.service) {
-            entry.schedules.insert(schedule.action.clone(), schedule);
-        }
+        schedules.entry(schedule.service.clone()).or_default().insert(schedule.action.clone(), schedule);
+    }
+    for guard in disk.services.iter() {
+        let mut known = Known::new(entry(guard)?);
+        known.schedules = schedules.remove(&known.service.key).unwrap_or_default();
+        state.backlog.insert(known);
+        state.counts.services += 1;
     }
     for guard in disk.filters.iter() {
         state.filters.restore(entry::<Subscription>(guard)?);
@@ -229,10 +227,10 @@ fn restore(state: &mut State, id: Id, record: &[u8]) -> Result<()> {
     state.counts.pending += 1;
     if head.state == JobState::Retrying {
         let at = head.retry_at.unwrap_or_default();
-        state.put_later(&head.service, id, Later { at, strict: head.strict });
-    } else if let Some(entry) = state.services.get_mut(&head.service) {
+        state.backlog.put_later(&head.service, id, Later { at, strict: head.strict });
+    } else if let Some(entry) = state.backlog.services.get_mut(&head.service) {
         entry.mailbox.push(id);
     }
-    state.queue(&head.service);
+    state.backlog.queue(&head.service);
     Ok(())
 }

@@ -17,11 +17,12 @@ use serde::de::DeserializeOwned;
 
 use super::{
     Reading, Shared,
-    disk::{claim_key, entry, from_json, id_at_end, io, schedule_key},
+    disk::{claim_key, entry, id_at_end, io, schedule_key},
     history::{Rows, job_key, run_key, service_prefix, unmatched_key},
 };
 use crate::{
     DeadLetter, DeadQuery, Error, FilterQuery, JobQuery, Page, Paging, Result, ScheduleQuery, ServiceQuery,
+    record::from_json,
 };
 
 /// How many rows a page looks at before it is returned with what was found.
@@ -168,7 +169,7 @@ pub(super) fn last_claim(reading: &Reading, door: &str) -> Result<u64> {
 fn waiting(shared: &Shared, mut job: Job) -> Job {
     let running = {
         let state = shared.state();
-        state.services.get(&job.service).is_some_and(|entry| entry.mailbox.is_running(job.id))
+        state.backlog.services.get(&job.service).is_some_and(|entry| entry.mailbox.is_running(job.id))
     };
     if running {
         job.state = JobState::Running;
@@ -206,7 +207,7 @@ pub(super) fn jobs(
     // Together, so that a job is in one of the two also when it is just being settled.
     let (ids, snapshot) = {
         let state = shared.state();
-        let entry = query.service.as_ref().and_then(|key| state.services.get(key));
+        let entry = query.service.as_ref().and_then(|key| state.backlog.services.get(key));
         let ids: BTreeSet<Id> = entry.into_iter().flat_map(|entry| entry.mailbox.ids()).collect();
         (ids, reading.disk.snapshot())
     };

@@ -14,14 +14,16 @@ use tokio::sync::oneshot;
 
 use super::{
     Shared,
-    disk::{Disk, claim_key, from_json, io, schedule_key, to_json},
-    group::Group,
+    disk::{Disk, claim_key, io, schedule_key},
     history::{History, job_key, run_key, unmatched_key},
     opening::Belongings,
-    requests::Attempt,
     state::State,
 };
-use crate::{Accepted, Applied, Batch, DeadLetter, Error, Result, RetentionPolicy, Ticked};
+use crate::{
+    Accepted, Applied, Batch, DeadLetter, Error, Result, RetentionPolicy, Ticked,
+    decide::{Attempt, Decider, Group, has_ended, no_letter},
+    record::{from_json, to_json},
+};
 
 /// A round takes no further request once it writes this many rows.
 const MOST_ROWS: usize = 4096;
@@ -155,44 +157,48 @@ impl Writer {
     /// Lets the state decide a request. An error is one after which the state cannot be believed.
     fn decide(&mut self, request: Request, round: &mut Round) -> Result<()> {
         let shared = self.shared.clone();
+        let now = request.now();
+        let mut state = shared.state();
+        let world: &mut State = &mut state;
+        let group = &mut round.group;
+        let mut decider = Decider { world, group, now };
         let decided = match request {
-            Request::Accept(batch, now, reply) => {
-                let result = shared.state().accept(batch, now, &mut round.group);
+            Request::Accept(batch, _, reply) => {
+                let result = decider.accept(&batch);
                 round.answer(result, reply)
             }
-            Request::Apply(changes, now, reply) => {
-                let result = shared.state().apply(*changes, now, &mut round.group);
+            Request::Apply(changes, _, reply) => {
+                let result = decider.apply(&changes);
                 round.answer(result, reply)
             }
-            Request::StartRun(run, now, reply) => {
-                let result = shared.state().begin_run(run, now, &mut round.group);
+            Request::StartRun(run, _, reply) => {
+                let result = decider.start_run(run);
                 round.answer(result, reply)
             }
-            Request::Commit(attempts, now, reply) => {
-                let result = shared.state().commit(attempts, now, &mut round.group);
+            Request::Commit(attempts, _, reply) => {
+                let result = attempts.iter().try_for_each(|attempt| decider.settle(attempt));
                 round.answer(result, reply)
             }
-            Request::Tick(now, reply) => {
-                let result = tick(&mut shared.state(), now, &mut round.group);
-                round.answer(result, reply)
-            }
-            Request::Cancel(id, now, reply) => {
-                let result = self.cancel(id, now, &mut round.group);
-                round.answer(result, reply)
-            }
-            Request::RetryDead(id, now, reply) => {
+            Request::Tick(_, reply) => {
+                let result = decider.fire();
                 let result =
-                    self.letter(id).and_then(|letter| shared.state().retry(letter, now, &mut round.group));
+                    result.map(|occurrences| Ticked { occurrences, next_due: state.backlog.next_due() });
+                round.answer(result, reply)
+            }
+            Request::Cancel(id, _, reply) => {
+                let result = self.waiting(id).and_then(|job| decider.cancel(job));
+                round.answer(result, reply)
+            }
+            Request::RetryDead(id, _, reply) => {
+                let result = self.letter(id).and_then(|letter| decider.retry(&letter));
                 round.answer(result, reply)
             }
             Request::DiscardDead(id, _, reply) => {
-                let result = self.letter(id).inspect(|_| {
-                    round.group.undead.push(id);
-                    round.group.changes += 1;
-                });
+                let result = self.letter(id).inspect(|letter| decider.discard(letter));
                 round.answer(result, reply)
             }
-            Request::Retain(policy, now, reply) => {
+            Request::Retain(policy, _, reply) => {
+                drop(state);
                 let result = self.retain(policy, now);
                 round.answer(result, reply)
             }
@@ -205,25 +211,18 @@ impl Writer {
     fn letter(&self, id: Id) -> Result<DeadLetter> {
         match self.disk.dead.get(id.to_bytes()).map_err(io)? {
             Some(bytes) => from_json(&bytes),
-            None => Err(Error::NotFound(format!("there is no dead letter {id}"))),
+            None => Err(no_letter(id)),
         }
     }
 
-    fn cancel(&self, id: Id, now: Timestamp, group: &mut Group) -> Result<Job> {
+    /// A job that has not ended.
+    fn waiting(&self, id: Id) -> Result<Job> {
         if let Some(bytes) = self.disk.pending.get(id.to_bytes()).map_err(io)? {
-            let mut job: Job = from_json(&bytes)?;
-            self.shared.state().cancel(&mut job, now, group)?;
-            return Ok(job);
+            return from_json(&bytes);
         }
         for rows in self.history.pieces.youngest_first() {
             if let Some(bytes) = rows.records.get(id.to_bytes()).map_err(io)? {
-                let job: Job = from_json(&bytes)?;
-                let state =
-                    ays_core::JsonText::of(&job.state).map(|state| state.to_string()).unwrap_or_default();
-                let state = state.trim_matches('"');
-                return Err(Error::Conflict(format!(
-                    "job {id} cannot be cancelled: it has ended as `{state}`"
-                )));
+                return Err(has_ended(&from_json(&bytes)?));
             }
         }
         Err(Error::NotFound(format!("there is no job {id}")))
@@ -262,10 +261,10 @@ impl Writer {
         for job in &group.arrived {
             batch.insert(&disk.pending, job.id.to_bytes(), to_json(job)?);
         }
-        for (id, record) in &group.kept {
-            batch.insert(&disk.pending, id.to_bytes(), record.as_slice());
+        for (id, _, record) in &group.kept {
+            batch.insert(&disk.pending, id.to_bytes(), record.as_ref());
         }
-        for id in &group.left {
+        for (id, _) in &group.left {
             batch.remove(&disk.pending, id.to_bytes());
         }
         for letter in &group.dead {
@@ -286,12 +285,13 @@ impl Writer {
         let last_id = {
             let state = self.shared.state();
             for key in &group.services {
-                if let Some(entry) = state.services.get(key) {
-                    batch.insert(&disk.services, key.as_str(), to_json(&entry.service)?);
+                if let Some(entry) = state.backlog.services.get(key) {
+                    batch.insert(&disk.services, key.as_str(), to_json(&entry.known.service)?);
                 }
             }
             for (key, action) in &group.schedules {
-                match state.services.get(key).and_then(|entry| entry.schedules.get(action)) {
+                let entry = state.backlog.services.get(key);
+                match entry.and_then(|entry| entry.known.schedules.get(action)) {
                     Some(schedule) => {
                         batch.insert(&disk.schedules, schedule_key(key, action), to_json(schedule)?);
                     }
@@ -311,7 +311,7 @@ impl Writer {
         if ended + others > 0 {
             let rows = self.history.grow(ended as u64, others as u64, *now, batch)?;
             for job in &group.ended {
-                batch.insert(&rows.records, job.id.to_bytes(), job.record.as_slice());
+                batch.insert(&rows.records, job.id.to_bytes(), job.record.as_ref());
                 batch.insert(&rows.index, job_key(&job.service, job.id), []);
             }
             for event in &group.unmatched {
@@ -328,20 +328,20 @@ impl Writer {
     /// What was decided is durable: takers may have it.
     fn publish(&self, group: &Group) {
         let mut state = self.shared.state();
-        state.durable = state.last_id;
+        state.backlog.durable = state.last_id;
         for (key, id) in &group.freed {
-            if let Some(entry) = state.services.get_mut(key) {
+            if let Some(entry) = state.backlog.services.get_mut(key) {
                 entry.mailbox.free(*id);
             }
         }
         let mut any = false;
         for key in &group.touched {
-            if let Some(entry) = state.services.get_mut(key) {
+            if let Some(entry) = state.backlog.services.get_mut(key) {
                 entry.mailbox.forget_leaving();
             }
-            any |= state.queue(key);
+            any |= state.backlog.queue(key);
         }
-        let services = state.services.len() as u64;
+        let services = state.backlog.services.len() as u64;
         let counts = &mut state.counts;
         counts.pending =
             (counts.pending + group.arrived.len() as u64).saturating_sub(group.left.len() as u64);
@@ -381,10 +381,4 @@ impl Round {
             }
         }
     }
-}
-
-fn tick(state: &mut State, now: Timestamp, group: &mut Group) -> Result<Ticked> {
-    let occurrences = state.fire(now, group)?;
-    group.changes += occurrences as u64;
-    Ok(Ticked { occurrences, next_due: state.next_due() })
 }

@@ -10,18 +10,18 @@ const RECORD_BYTES: usize = 500;
 
 /// Holds records up to a number of bytes. One that does not fit is left out, so what is oldest, and taken first, stays.
 #[derive(Debug)]
-pub(super) struct Cache {
+pub(crate) struct Cache {
     jobs: HashMap<Id, Arc<Job>>,
     bytes: usize,
     most_bytes: usize,
 }
 
 impl Cache {
-    pub(super) fn new(most_bytes: usize) -> Self {
+    pub(crate) fn new(most_bytes: usize) -> Self {
         Self { jobs: HashMap::new(), bytes: 0, most_bytes }
     }
 
-    pub(super) fn insert(&mut self, job: &Arc<Job>) {
+    pub(crate) fn insert(&mut self, job: &Arc<Job>) {
         let bytes = cost(job);
         if self.bytes + bytes <= self.most_bytes {
             self.bytes += bytes;
@@ -31,7 +31,7 @@ impl Cache {
         }
     }
 
-    pub(super) fn remove(&mut self, id: Id) -> Option<Arc<Job>> {
+    pub(crate) fn remove(&mut self, id: Id) -> Option<Arc<Job>> {
         let job = self.jobs.remove(&id)?;
         self.bytes = self.bytes.saturating_sub(cost(&job));
         Some(job)

@@ -6,9 +6,9 @@ use ays_core::{Id, Timestamp};
 
 /// A job that is to be tried again, but not yet.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Later {
-    pub(super) at: Timestamp,
-    pub(super) strict: bool,
+pub(crate) struct Later {
+    pub(crate) at: Timestamp,
+    pub(crate) strict: bool,
 }
 
 /// A job that a taker has.
@@ -24,7 +24,7 @@ enum Taken {
 
 /// The jobs of one service.
 #[derive(Debug, Default)]
-pub(super) struct Mailbox {
+pub(crate) struct Mailbox {
     /// New ones, in order.
     new: VecDeque<Id>,
     /// Retrying ones that are due.
@@ -39,17 +39,17 @@ pub(super) struct Mailbox {
     /// Cancelled ones, until that is durable: readers still look for them.
     leaving: Vec<Id>,
     /// Whether the service stands in the queue of those that have something to take.
-    pub(super) queued: bool,
+    pub(crate) queued: bool,
 }
 
 impl Mailbox {
     /// Puts a new job at the end. Ids must grow.
-    pub(super) fn push(&mut self, id: Id) {
+    pub(crate) fn push(&mut self, id: Id) {
         self.new.push_back(id);
     }
 
     /// Puts a job in that waits for its next attempt. It may be one that is taken.
-    pub(super) fn put_later(&mut self, id: Id, later: Later) {
+    pub(crate) fn put_later(&mut self, id: Id, later: Later) {
         self.later.insert(id, later);
         if later.strict {
             self.strict.insert(id);
@@ -57,7 +57,7 @@ impl Mailbox {
     }
 
     /// A waiting job fell due.
-    pub(super) fn wake(&mut self, id: Id) {
+    pub(crate) fn wake(&mut self, id: Id) {
         if self.later.remove(&id).is_some() {
             self.strict.remove(&id);
             self.due.insert(id);
@@ -77,12 +77,12 @@ impl Mailbox {
     }
 
     /// Whether a taker could have a job now.
-    pub(super) fn can_be_taken(&self, durable: Id) -> bool {
+    pub(crate) fn can_be_taken(&self, durable: Id) -> bool {
         self.taken.is_empty() && self.next(durable).is_some()
     }
 
     /// Takes up to `most` jobs, in order.
-    pub(super) fn take(&mut self, most: usize, durable: Id) -> Vec<Id> {
+    pub(crate) fn take(&mut self, most: usize, durable: Id) -> Vec<Id> {
         let mut ids = Vec::new();
         if !self.taken.is_empty() {
             return ids;
@@ -101,7 +101,7 @@ impl Mailbox {
     }
 
     /// Gives a taken job back. It comes first again.
-    pub(super) fn release(&mut self, id: Id) {
+    pub(crate) fn release(&mut self, id: Id) {
         match self.taken.get(&id).copied() {
             Some(Taken::Live { retried: true }) => {
                 self.due.insert(id);
@@ -124,13 +124,13 @@ impl Mailbox {
     }
 
     /// Whether the job is being executed.
-    pub(super) fn is_running(&self, id: Id) -> bool {
+    pub(crate) fn is_running(&self, id: Id) -> bool {
         matches!(self.taken.get(&id), Some(Taken::Live { .. }))
     }
 
     /// An attempt of a taken job has ended; it was made on the data that the one of `after` left. Returns whether it
     /// counts. The service is to be [freed](Self::free) of the job once that is durable.
-    pub(super) fn settle(&mut self, id: Id, after: Option<Id>) -> bool {
+    pub(crate) fn settle(&mut self, id: Id, after: Option<Id>) -> bool {
         if after.is_some_and(|after| self.void.contains(&after)) && self.is_running(id) {
             self.void.insert(id);
             self.release(id);
@@ -145,7 +145,7 @@ impl Mailbox {
     }
 
     /// Cancels a job. Returns when its next attempt would have been due, if it waited for one.
-    pub(super) fn cancel(&mut self, id: Id) -> Option<Timestamp> {
+    pub(crate) fn cancel(&mut self, id: Id) -> Option<Timestamp> {
         if let Some(taken) = self.taken.get_mut(&id) {
             *taken = Taken::Cancelled;
             return None;
@@ -160,19 +160,19 @@ impl Mailbox {
     }
 
     /// What became of the job's attempt is durable: it is no longer the taker's.
-    pub(super) fn free(&mut self, id: Id) {
+    pub(crate) fn free(&mut self, id: Id) {
         if self.taken.get(&id) == Some(&Taken::Settled) {
             self.untake(id);
         }
     }
 
     /// Cancellations are durable.
-    pub(super) fn forget_leaving(&mut self) {
+    pub(crate) fn forget_leaving(&mut self) {
         self.leaving = Vec::new();
     }
 
     /// Every job that may be in this mailbox as of what is durable, in no order; some twice.
-    pub(super) fn ids(&self) -> impl Iterator<Item = Id> {
+    pub(crate) fn ids(&self) -> impl Iterator<Item = Id> {
         let waiting = self.new.iter().chain(&self.due).chain(self.later.keys());
         waiting.chain(self.taken.keys()).chain(&self.leaving).copied()
     }

@@ -9,62 +9,63 @@ use std::{
 };
 
 use ays_core::{Id, ServiceKey, event::EventRecord, filter::Subscription, job::Job, run::Run};
+use bytes::Bytes;
 
 use crate::DeadLetter;
 
 /// A finished job's record.
 #[derive(Debug)]
-pub(super) struct Ended {
-    pub(super) id: Id,
-    pub(super) service: ServiceKey,
+pub(crate) struct Ended {
+    pub(crate) id: Id,
+    pub(crate) service: ServiceKey,
     /// Its JSON.
-    pub(super) record: Vec<u8>,
+    pub(crate) record: Bytes,
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Group {
+pub(crate) struct Group {
     /// Jobs that came into mailboxes.
-    pub(super) arrived: Vec<Arc<Job>>,
+    pub(crate) arrived: Vec<Arc<Job>>,
     /// Records of jobs that stay in their mailboxes for another attempt.
-    pub(super) kept: Vec<(Id, Vec<u8>)>,
+    pub(crate) kept: Vec<(Id, ServiceKey, Bytes)>,
     /// Jobs that left their mailboxes.
-    pub(super) left: Vec<Id>,
+    pub(crate) left: Vec<(Id, ServiceKey)>,
     /// Records for the history.
-    pub(super) ended: Vec<Ended>,
+    pub(crate) ended: Vec<Ended>,
     /// New dead letters.
-    pub(super) dead: Vec<DeadLetter>,
+    pub(crate) dead: Vec<DeadLetter>,
     /// Dead letters that are removed.
-    pub(super) undead: Vec<Id>,
+    pub(crate) undead: Vec<Id>,
     /// Events that no filter took.
-    pub(super) unmatched: Vec<EventRecord>,
+    pub(crate) unmatched: Vec<EventRecord>,
     /// Services whose record changed.
-    pub(super) services: HashSet<ServiceKey>,
+    pub(crate) services: HashSet<ServiceKey>,
     /// Schedules that changed or are gone.
-    pub(super) schedules: BTreeSet<(ServiceKey, String)>,
+    pub(crate) schedules: BTreeSet<(ServiceKey, String)>,
     /// Event filters that changed, by number; none: removed.
-    pub(super) filters: BTreeMap<u64, Option<Subscription>>,
+    pub(crate) filters: BTreeMap<u64, Option<Subscription>>,
     /// Runs that changed.
-    pub(super) runs: BTreeMap<Id, Run>,
+    pub(crate) runs: BTreeMap<Id, Run>,
     /// Claims, by door.
-    pub(super) claims: HashMap<String, u64>,
+    pub(crate) claims: HashMap<String, u64>,
     /// Taken jobs that are the taker's no more once this is durable.
-    pub(super) freed: Vec<(ServiceKey, Id)>,
+    pub(crate) freed: Vec<(ServiceKey, Id)>,
     /// Services that may have something to take once this is durable, in order; some twice.
-    pub(super) touched: Vec<ServiceKey>,
+    pub(crate) touched: Vec<ServiceKey>,
     /// How many changes this is, for the store's status.
-    pub(super) changes: u64,
+    pub(crate) changes: u64,
 }
 
 impl Group {
     /// Notes that the service may have something to take.
-    pub(super) fn touch(&mut self, service: &ServiceKey) {
+    pub(crate) fn touch(&mut self, service: &ServiceKey) {
         if self.touched.last() != Some(service) {
             self.touched.push(service.clone());
         }
     }
 
     /// Whether there is nothing to write.
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.arrived.is_empty()
             && self.kept.is_empty()
             && self.left.is_empty()
@@ -80,7 +81,7 @@ impl Group {
     }
 
     /// About how many rows it writes.
-    pub(super) fn size(&self) -> usize {
+    pub(crate) fn size(&self) -> usize {
         self.arrived.len() + self.kept.len() + self.ended.len() + self.dead.len() + self.unmatched.len()
     }
 }

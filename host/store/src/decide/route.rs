@@ -1,0 +1,81 @@
+//! Accepting what comes in by doors, and events that actions emit.
+
+use ays_core::{
+    Id,
+    event::{EventRecord, MAX_DEPTH, NewEvent},
+    job::Job,
+};
+
+use super::{Decider, World};
+use crate::{Accepted, Batch, DeadLetter, NewDeadLetter, record::to_json};
+
+impl<W: World> Decider<'_, W> {
+    /// Accepts a batch.
+    pub(crate) fn accept(&mut self, batch: &Batch) -> Result<Accepted, W::Stop> {
+        if let Some(claim) = &batch.claim {
+            let last = self.world.claim(&claim.door)?;
+            if claim.number <= *last {
+                return Ok(Accepted { repeated: true, ..Accepted::default() });
+            }
+            *last = claim.number;
+            self.group.claims.insert(claim.door.clone(), claim.number);
+        }
+        self.group.changes += (batch.events.len() + batch.jobs.len() + batch.dead.len()) as u64;
+        let mut accepted = Accepted::default();
+        for event in &batch.events {
+            accepted.events.push(self.route(event)?);
+        }
+        for job in &batch.jobs {
+            accepted.jobs.push(self.push(job.clone())?);
+        }
+        for entry in &batch.dead {
+            let reason = entry.reason.clone();
+            accepted.dead.push(self.bury(entry.clone(), reason));
+        }
+        Ok(accepted)
+    }
+
+    /// Accepts one event. Returns its id and how many jobs it led to.
+    fn route(&mut self, event: &NewEvent) -> Result<(Id, u32), W::Stop> {
+        let id = self.world.next_id(self.now);
+        let jobs = self.matching(event, id);
+        let matched = u32::try_from(jobs.len()).unwrap_or(u32::MAX);
+        if jobs.is_empty() {
+            self.group.unmatched.push(EventRecord {
+                id,
+                name: event.name.clone(),
+                args: event.args.clone(),
+                channel: event.channel.clone(),
+                accepted_at: self.now,
+                matched,
+            });
+        }
+        for job in jobs {
+            self.push(job)?;
+        }
+        Ok((id, matched))
+    }
+
+    fn bury(&mut self, entry: NewDeadLetter, reason: String) -> Id {
+        let id = self.world.next_id(self.now);
+        self.group.dead.push(DeadLetter { id, at: self.now, reason, job: None, entry: Some(entry) });
+        id
+    }
+
+    /// An action has emitted an event.
+    pub(super) fn emit(&mut self, job: &Job, event: &NewEvent) -> Result<(), W::Stop> {
+        let event = NewEvent { depth: job.cause.depth(), ..event.clone() };
+        if event.depth <= MAX_DEPTH {
+            self.route(&event)?;
+            return Ok(());
+        }
+        let reason = format!(
+            "action `{}` of `{}` emitted `{}` as the last of a chain of {} events that led to each other; {MAX_DEPTH} are \
+             the most, lest a circle of events goes on for ever",
+            job.action, job.service, event.name, event.depth
+        );
+        let entry = NewDeadLetter { door: "service".into(), reason: reason.clone(), raw: to_json(&event)? };
+        self.bury(entry, reason);
+        Ok(())
+    }
+}
