@@ -44,8 +44,7 @@ fuzz target seconds="60":
 wasm-target:
     @rustup target list --installed | grep -qx wasm32-wasip2 || rustup target add wasm32-wasip2
 
-# Install redis-server where it is missing and this is possible, and further servers under target/tools; the tests start
-# their own on free ports
+# Install redis-server where it is missing and possible, others under target/tools; the tests start their own on free ports
 redis:
     @command -v redis-server >/dev/null && exit 0; \
     root=""; [ "$(id -u)" = 0 ] || root="sudo"; \
