@@ -1,7 +1,13 @@
 //! Real Redis servers for tests.
 
 // Test support says what went wrong by panicking, and waits.
-#![allow(clippy::panic, clippy::expect_used, clippy::unwrap_used, clippy::disallowed_methods)]
+#![allow(
+    clippy::panic,
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods
+)]
 
 use std::{
     fs,
@@ -14,6 +20,12 @@ use std::{
     thread,
     time::Duration,
 };
+
+mod cluster;
+mod sentinel;
+
+pub use cluster::Cluster;
+pub use sentinel::Sentinel;
 
 /// Which server. All of them take the same commands and options here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
