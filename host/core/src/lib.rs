@@ -13,6 +13,7 @@
 //! | what comes in | [`event`] |
 //! | what a job did | [`turn`] |
 //! | what happens next | [`routing`], [`retry`], [`run`], [`changes`] |
+//! | who does it, where several hosts share a namespace | [`partition`] |
 
 pub mod blueprint;
 pub mod changes;
@@ -25,6 +26,7 @@ pub mod job;
 pub mod json;
 pub mod manifest;
 pub mod name;
+pub mod partition;
 pub mod problem;
 pub mod retry;
 pub mod routing;

@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// All event filters of a namespace, found by the event's name.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct FilterIndex {
     /// By the event's folded name.
     by_event: HashMap<Arc<str>, Subscribers>,
@@ -21,7 +21,7 @@ pub struct FilterIndex {
 }
 
 /// The filters on one event.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Subscribers {
     /// By number, which is the order of registration.
     by_seq: BTreeMap<u64, Subscription>,

@@ -1,6 +1,6 @@
 //! Mailboxes: which of a service's jobs can be taken, as ids. 16 bytes a job, so that a long backlog costs little.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 
 use ays_core::{Id, Timestamp};
 
@@ -20,6 +20,17 @@ enum Taken {
     Settled,
     /// It was cancelled; the service is the taker's until the void attempt has come in.
     Cancelled,
+}
+
+/// What becomes of an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// It is committed.
+    Counts,
+    /// It is void, since its job is not the taker's any more.
+    Void,
+    /// It is void, since it was made on what a void attempt left; its job is to be done again.
+    Back,
 }
 
 /// The jobs of one service.
@@ -46,6 +57,19 @@ impl Mailbox {
     /// Puts a new job at the end. Ids must grow.
     pub(crate) fn push(&mut self, id: Id) {
         self.new.push_back(id);
+    }
+
+    /// Puts a new job in that may be older than others.
+    pub(crate) fn insert(&mut self, id: Id) {
+        match self.new.back() {
+            Some(last) if *last >= id => {
+                let at = self.new.partition_point(|other| *other < id);
+                if self.new.get(at) != Some(&id) {
+                    self.new.insert(at, id);
+                }
+            }
+            _ => self.new.push_back(id),
+        }
     }
 
     /// Puts a job in that waits for its next attempt. It may be one that is taken.
@@ -142,6 +166,40 @@ impl Mailbox {
             self.void.insert(id);
         }
         counts
+    }
+
+    /// What [`settle`](Self::settle) would say of an attempt, after others of which some were `void` and some `settled`.
+    pub(crate) fn judge(
+        &self,
+        id: Id,
+        after: Option<Id>,
+        void: &HashSet<Id>,
+        settled: &HashSet<Id>,
+    ) -> Verdict {
+        let on_void = after.is_some_and(|after| self.void.contains(&after) || void.contains(&after));
+        match self.is_running(id) && !settled.contains(&id) {
+            true if on_void => Verdict::Back,
+            true => Verdict::Counts,
+            false => Verdict::Void,
+        }
+    }
+
+    /// Whether a taker has any of the jobs.
+    pub(crate) fn is_taken(&self) -> bool {
+        !self.taken.is_empty()
+    }
+
+    /// The jobs that a taker has.
+    pub(crate) fn taken(&self) -> impl Iterator<Item = Id> {
+        self.taken.keys().copied()
+    }
+
+    /// Whether the job is known here.
+    pub(crate) fn contains(&self, id: Id) -> bool {
+        self.taken.contains_key(&id)
+            || self.due.contains(&id)
+            || self.later.contains_key(&id)
+            || self.new.binary_search(&id).is_ok()
     }
 
     /// Cancels a job. Returns when its next attempt would have been due, if it waited for one.

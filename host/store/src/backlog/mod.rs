@@ -12,7 +12,7 @@ use ays_core::{Id, JsonText, ServiceKey, Timestamp, job::Job, service::Links};
 
 use crate::{Work, decide::Known};
 use cache::Cache;
-pub(crate) use mailbox::{Later, Mailbox};
+pub(crate) use mailbox::{Later, Mailbox, Verdict};
 
 /// A service and its mailbox.
 #[derive(Debug)]
@@ -52,6 +52,33 @@ impl Backlog {
             durable,
             cache: Cache::new(cache_bytes),
         }
+    }
+
+    /// What is known of a service has changed.
+    pub(crate) fn replace(&mut self, known: Known) {
+        let key = known.service.key.clone();
+        let Some(entry) = self.services.get_mut(&key) else { return self.insert(known) };
+        let before = std::mem::replace(&mut entry.known, known);
+        let after = &entry.known.schedules;
+        for (action, schedule) in &before.schedules {
+            let next = after.get(action).and_then(|schedule| schedule.next_due);
+            moved(&mut self.due, &key, action, schedule.next_due, next);
+        }
+        for (action, schedule) in after.iter().filter(|(action, _)| !before.schedules.contains_key(*action)) {
+            moved(&mut self.due, &key, action, None, schedule.next_due);
+        }
+    }
+
+    /// Forgets the services that `gone` names, and returns them.
+    pub(crate) fn forget(&mut self, gone: impl Fn(&ServiceKey) -> bool) -> Vec<(ServiceKey, Entry)> {
+        self.due.retain(|(_, key, _)| !gone(key));
+        self.retries.retain(|_, key| !gone(key));
+        self.ready.retain(|key| !gone(key));
+        let forgotten: Vec<_> = self.services.extract_if(|key, _| gone(key)).collect();
+        for id in forgotten.iter().flat_map(|(_, entry)| entry.mailbox.ids()) {
+            self.cache.remove(id);
+        }
+        forgotten
     }
 
     /// A service that was not there before, without jobs.
@@ -115,8 +142,15 @@ impl Backlog {
         true
     }
 
-    /// Takes up to `services` services with up to `jobs` jobs each.
-    pub(crate) fn take(&mut self, services: usize, jobs: usize, now: Timestamp) -> Vec<Taken> {
+    /// Takes up to `services` services with up to `jobs` jobs each, of those that `may` be taken; the others leave the
+    /// queue.
+    pub(crate) fn take(
+        &mut self,
+        services: usize,
+        jobs: usize,
+        now: Timestamp,
+        may: impl Fn(&ServiceKey) -> bool,
+    ) -> Vec<Taken> {
         self.wake(now);
         let mut taken = Vec::new();
         while taken.len() < services
@@ -124,6 +158,9 @@ impl Backlog {
         {
             let Some(entry) = self.services.get_mut(&key) else { continue };
             entry.mailbox.queued = false;
+            if !may(&key) {
+                continue;
+            }
             let ids = entry.mailbox.take(jobs, self.durable);
             if ids.is_empty() {
                 continue;

@@ -240,7 +240,7 @@ impl Store for Embedded {
                 if let Some(why) = &state.closed {
                     return Err(Error::Closed(why.clone()));
                 }
-                state.backlog.take(services.max(1), jobs.max(1), now)
+                state.backlog.take(services.max(1), jobs.max(1), now, |_| true)
             };
             if !taken.is_empty() {
                 return self.complete(taken);
