@@ -35,6 +35,11 @@ bench: wasm-target
     cargo bench -p ays-store
     cargo bench -p ays-tests
 
+# Events out of Redis: ays-host beside a plain loop and two job queues, which need npm (ten minutes)
+bench-redis: wasm-target redis
+    cargo build --release
+    cargo bench -p ays-tests --bench redis_rivals
+
 # Fuzz a target (hrd, blueprint, queue_entry) for so many seconds; needs the nightly toolchain and cargo-fuzz
 fuzz target seconds="60":
     mkdir -p fuzz/corpus/{{ target }}

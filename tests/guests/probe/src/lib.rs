@@ -2,7 +2,11 @@
 
 mod hostile;
 
-use std::{hint::black_box, thread, time::Duration};
+use std::{
+    hint::black_box,
+    thread,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use ays_sdk::{events::Filter, prelude::*, schedules::Missed};
 
@@ -36,6 +40,13 @@ impl Probe {
     #[action]
     fn echo(&self, job: &Job) -> Result<Value> {
         job.args()
+    }
+
+    /// Returns how many nanoseconds ago `pushed` was, in nanoseconds since 1970.
+    #[action]
+    fn since(&self, pushed: u64) -> u64 {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_nanos() as u64);
+        now.saturating_sub(pushed)
     }
 
     /// Returns what it is told: id, attempt, cause, service.
