@@ -25,7 +25,13 @@ pub fn actors() -> &'static Path {
     ACTORS.get_or_init(|| {
         build(
             "actors",
-            &["plugins/actproducer", "plugins/actconsumer", "tests/guests/probe", "tests/guests/node"],
+            &[
+                "plugins/actproducer",
+                "plugins/actconsumer",
+                "tests/guests/probe",
+                "tests/guests/node",
+                "tests/guests/tally",
+            ],
             &[],
         )
     })

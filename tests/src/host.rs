@@ -16,6 +16,9 @@ use tempfile::TempDir;
 /// when all is well.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
+/// What a host writes before its address without `http://`.
+const LISTENING: &str = "listening on http://";
+
 /// The `ays-host` that cargo built beside this test.
 pub fn binary() -> PathBuf {
     let test = std::env::current_exe().expect("a test knows its file");
@@ -63,6 +66,7 @@ pub struct Host {
 pub struct Start {
     folder: Arc<TempDir>,
     actors: PathBuf,
+    store: Option<String>,
     args: Vec<String>,
 }
 
@@ -70,7 +74,14 @@ impl Start {
     /// With these actors, and a store in a new temporary folder.
     pub fn new(actors: &Path) -> Self {
         let folder = Arc::new(tempfile::tempdir().expect("cannot make a temporary folder"));
-        Self { folder, actors: actors.into(), args: Vec::new() }
+        Self { folder, actors: actors.into(), store: None, args: Vec::new() }
+    }
+
+    /// With the store at this address instead.
+    #[must_use]
+    pub fn store(mut self, address: impl Into<String>) -> Self {
+        self.store = Some(address.into());
+        self
     }
 
     /// With a further argument.
@@ -97,13 +108,14 @@ impl Start {
     pub fn command(&self) -> Command {
         let mut command = Command::new(binary());
         let cache = self.actors.parent().expect("actors lie in a folder").join("code");
+        let store = self.store.clone().unwrap_or_else(|| format!("file:{}", self.path("state").display()));
         command
             .arg("serve")
             .args(&self.args)
             .arg("--actors")
             .arg(&self.actors)
             .arg("--store")
-            .arg(format!("file:{}", self.path("state").display()))
+            .arg(store)
             .arg("--code-cache")
             .arg(cache)
             .args(["--listen", "127.0.0.1:0"])
@@ -120,6 +132,14 @@ impl Start {
 
     /// Starts, and waits only until it listens.
     pub fn launch(&self) -> Host {
+        let mut host = self.spawn();
+        host.wait_for("listens", |line| line.contains(LISTENING));
+        host.listens();
+        host
+    }
+
+    /// Starts, and waits for nothing: the host has no address before [`Host::listens`].
+    pub fn spawn(&self) -> Host {
         let mut child = self
             .command()
             .stdout(Stdio::piped())
@@ -142,10 +162,7 @@ impl Start {
             lines.1 = true;
             to.more.notify_all();
         });
-        let mut host = Host { child, written, url: String::new(), _folder: Some(self.folder.clone()) };
-        let line = host.wait_for("listens", |line| line.contains("listening on http://"));
-        host.url = line.text.split("listening on ").nth(1).expect("just found").to_owned();
-        host
+        Host { child, written, url: String::new(), _folder: Some(self.folder.clone()) }
     }
 }
 
@@ -153,6 +170,21 @@ impl Host {
     /// Its address, as `http://127.0.0.1:PORT`.
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// Whether it listens; from then on it has an address.
+    pub fn listens(&mut self) -> bool {
+        if self.url.is_empty()
+            && let Some(line) = self.lines_with(LISTENING).first()
+        {
+            self.url = line.text.split(LISTENING).nth(1).map(|rest| format!("http://{rest}")).expect("just found");
+        }
+        !self.url.is_empty()
+    }
+
+    /// How it ended, if it has.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().expect("cannot wait for the host")
     }
 
     /// Its process id.
@@ -295,13 +327,41 @@ impl Drop for Host {
     }
 }
 
+/// Why there is no answer from a host that may be gone.
+#[derive(Debug)]
+pub enum NoAnswer {
+    /// Nobody listens there: nothing was sent.
+    Unsent,
+    /// It may have been received, and may be so yet.
+    Unsure(ureq::Error),
+}
+
+/// POST to a host that may be stopped or killed meanwhile: the status and the JSON.
+///
+/// # Errors
+/// If there is no answer within that time.
+pub fn try_post(url: &str, path: &str, body: &Value, within: Duration) -> Result<(u16, Value), NoAnswer> {
+    let response = agent_within(within).post(format!("{url}{path}")).send_json(body);
+    response.and_then(read).map_err(|error| match error {
+        ureq::Error::ConnectionFailed => NoAnswer::Unsent,
+        ureq::Error::Io(io) if io.kind() == std::io::ErrorKind::ConnectionRefused => NoAnswer::Unsent,
+        error => NoAnswer::Unsure(error),
+    })
+}
+
 fn agent() -> ureq::Agent {
-    ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(PATIENCE)).build().into()
+    agent_within(PATIENCE)
+}
+
+fn agent_within(time: Duration) -> ureq::Agent {
+    ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(time)).build().into()
 }
 
 fn answer(response: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> (u16, Value) {
-    let mut response = response.expect("the host answers");
-    let text =
-        response.body_mut().with_config().limit(256 << 20).read_to_string().expect("the answer is text");
-    (response.status().as_u16(), serde_json::from_str(&text).unwrap_or(Value::String(text)))
+    response.and_then(read).expect("the host answers")
+}
+
+fn read(mut response: ureq::http::Response<ureq::Body>) -> Result<(u16, Value), ureq::Error> {
+    let text = response.body_mut().with_config().limit(256 << 20).read_to_string()?;
+    Ok((response.status().as_u16(), serde_json::from_str(&text).unwrap_or(Value::String(text))))
 }

@@ -6,6 +6,7 @@
 pub mod actors;
 pub mod host;
 pub mod redis;
+pub mod tally;
 
 pub use actors::actors;
 pub use host::{Host, Line};

@@ -1,3 +1,3 @@
 //! A real Redis server for a test.
 
-pub use ays_redis::test_server::RedisServer;
+pub use ays_redis::test_server::{Flavour, RedisServer};
