@@ -50,6 +50,9 @@ pub(crate) fn execute(keyspace: &mut Keyspace, args: &[&[u8]], caller: Caller) -
     let upper = &mut upper[..name.len().min(24)];
     upper.copy_from_slice(&name[..upper.len()]);
     upper.make_ascii_uppercase();
+    if caller == Caller::Script && [b"EVAL" as &[u8], b"EVALSHA", b"SCRIPT"].contains(&&*upper) {
+        return Err("ERR This Redis command is not allowed from script".into());
+    }
     let Some((name, arity, run)) = COMMANDS.get(&*upper) else {
         return Err(
             format!("ERR the model of Redis has no command '{}'", String::from_utf8_lossy(name)).into()

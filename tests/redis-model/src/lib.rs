@@ -21,7 +21,7 @@ mod zset;
 pub use reply::Reply;
 
 use keyspace::Keyspace;
-use reply::{NOT_AN_INTEGER, Outcome, SYNTAX, wrong_arity};
+use reply::{NOT_AN_INTEGER, Outcome, wrong_arity};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -122,8 +122,13 @@ impl Model {
                 self.script_flush();
                 Ok(Reply::ok())
             }
-            [b"FLUSH", _] => Err("ERR SCRIPT FLUSH only support SYNC|ASYNC option".into()),
-            _ => Err(SYNTAX),
+            [b"FLUSH", ..] => Err("ERR SCRIPT FLUSH only support SYNC|ASYNC option".into()),
+            [b"LOAD", ..] => Err(wrong_arity("script|load")),
+            [b"EXISTS"] => Err(wrong_arity("script|exists")),
+            [_, ..] => {
+                let name = String::from_utf8_lossy(args[0]);
+                Err(format!("ERR unknown subcommand '{name}'. Try SCRIPT HELP.").into())
+            }
         }
     }
 }

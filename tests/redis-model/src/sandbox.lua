@@ -4,7 +4,6 @@
 -- Returns  the scripts' globals, which are empty and show what is behind them; the table behind them, into which KEYS
 --          and ARGV are put; and a function that calls a script.
 local native, lua = ...
-local call = native.call
 
 local function read_only(behind)
   return setmetatable({}, {
@@ -16,16 +15,7 @@ end
 
 local redis = {
   LOG_DEBUG = 0, LOG_VERBOSE = 1, LOG_NOTICE = 2, LOG_WARNING = 3,
-  pcall = function(...) return (call(...)) end,
-  call = function(...)
-    local reply, failed = call(...)
-    if failed then error(reply, 0) end
-    return reply
-  end,
-  sha1hex = function(...)
-    if select('#', ...) ~= 1 then error({err = 'ERR wrong number of arguments'}, 0) end
-    return native.sha1hex((...))
-  end,
+  call = native.call, pcall = native.pcall, sha1hex = native.sha1hex,
   log = function() end,
   setresp = function() end,
   replicate_commands = function() return true end,
@@ -56,8 +46,9 @@ math.randomseed = native.randomseed
 function math.random(from, to)
   local r = native.random()
   if not from then return r end
+  local last = to and 2 or 1
   if not to then from, to = 1, from end
-  if from > to then error('bad argument to \'random\' (interval is empty)', 2) end
+  if from > to then error('bad argument #' .. last .. ' to \'random\' (interval is empty)', 2) end
   return math.floor(r * (to - from + 1)) + from
 end
 
@@ -81,13 +72,29 @@ function bit.tohex(a, digits)
   return lua.string.format(format, native.to_bit(a) % 4294967296):sub(9 - digits)
 end
 
+-- What redis.call throws is the model's own kind of value until somebody catches it.
+local function thrown(err)
+  local text = native.text(err)
+  return text and {err = text} or err
+end
+
+-- What pcall catches of redis.call is the text of the error.
+local function caught(done, err, ...)
+  if done then return done, err, ... end
+  err = thrown(err)
+  if type(err) == 'table' and (type(err.err) == 'string' or type(err.err) == 'number') then err = err.err end
+  return false, err
+end
+
 local behind = {
-  redis = read_only(redis), server = nil,
+  pcall = function(...) return caught(lua.pcall(...)) end,
+  xpcall = function(f, handle) return lua.xpcall(f, function(err) return handle(thrown(err)) end) end,
+  redis = read_only(redis),
   string = read_only(lua.string), table = read_only(lua.table), math = read_only(math), bit = read_only(bit),
 }
 for _, name in ipairs{
-  'assert', 'error', 'getmetatable', 'ipairs', 'next', 'pairs', 'pcall', 'rawequal', 'rawget', 'rawset', 'select',
-  'setmetatable', 'tonumber', 'tostring', 'type', 'unpack', 'xpcall', '_VERSION',
+  'assert', 'error', 'getmetatable', 'ipairs', 'next', 'pairs', 'rawequal', 'rawget', 'rawset', 'select',
+  'setmetatable', 'tonumber', 'tostring', 'type', 'unpack', '_VERSION',
 } do
   behind[name] = lua[name]
 end
@@ -97,10 +104,11 @@ end})
 local globals = read_only(behind)
 behind._G = globals
 
-local function thrown(err)
+local function failed(err)
+  err = thrown(err)
   if type(err) ~= 'table' then err = {err = 'ERR ' .. tostring(err)} end
   err.line = native.line()
   return err
 end
 
-return globals, behind, function(script) return xpcall(script, thrown) end
+return globals, behind, function(script) return lua.xpcall(script, failed) end

@@ -84,14 +84,16 @@ impl Runtime {
         let lua = Lua::new_with(StdLib::STRING | StdLib::TABLE | StdLib::MATH, LuaOptions::new())?;
         let calls = Rc::<Calls>::default();
         let native = lua.create_table()?;
-        let of_call = calls.clone();
-        native.set("call", lua.create_function(move |lua, args| of_call.call(lua, args))?)?;
-        native.set(
-            "sha1hex",
-            lua.create_function(|_, text: LuaString| {
-                Ok(sha1_smol::Sha1::from(text.as_bytes()).digest().to_string())
-            })?,
-        )?;
+        let (of_call, of_pcall) = (calls.clone(), calls.clone());
+        let call = move |lua: &Lua, args| match of_call.execute(&args) {
+            Reply::Error(error) => Err(Thrown(error).into()),
+            reply => value_of(lua, &reply),
+        };
+        native.set("call", lua.create_function(call)?)?;
+        let pcall = move |lua: &Lua, args| value_of(lua, &of_pcall.execute(&args));
+        native.set("pcall", lua.create_function(pcall)?)?;
+        native.set("text", lua.create_function(|_, thrown| Ok(text_of(&thrown)))?)?;
+        native.set("sha1hex", lua.create_function(|_, args| sha1hex(&args))?)?;
         native.set("line", lua.create_function(|lua, ()| Ok(line_of_script(lua)))?)?;
         let of_random = calls.clone();
         native.set("random", lua.create_function(move |_, ()| Ok(of_random.random()))?)?;
@@ -128,7 +130,7 @@ impl Runtime {
         let script = match known {
             Some(script) => script,
             None => {
-                let function = self.load(source).map_err(|error| {
+                let function = self.load(without_flags(source)?.as_ref()).map_err(|error| {
                     let message = match error {
                         mlua::Error::SyntaxError { message, .. } => message,
                         other => other.to_string(),
@@ -149,13 +151,8 @@ impl Runtime {
     }
 
     fn load(&self, source: &str) -> mlua::Result<Function> {
-        // The line of flags that may come first is not Lua. It stays as an empty line, for the numbers of the others.
-        let body = match source.strip_prefix("#!lua") {
-            Some(flagged) => &flagged[flagged.find('\n').unwrap_or(flagged.len())..],
-            None => source,
-        };
-        let chunk = self.lua.load(format!("return function() {body}\nend"));
-        chunk.set_name(CHUNK).set_mode(ChunkMode::Text).set_environment(self.globals.clone()).call(())
+        let chunk = self.lua.load(source).set_name(CHUNK).set_mode(ChunkMode::Text);
+        chunk.set_environment(self.globals.clone()).into_function()
     }
 
     fn run(&self, script: &Script, keys: &[&[u8]], args: &[&[u8]]) -> mlua::Result<Reply> {
@@ -189,17 +186,10 @@ impl Runtime {
 }
 
 impl Calls {
-    /// Executes a command for a script: its reply as a value, and whether it is an error.
-    fn call(&self, lua: &Lua, args: MultiValue) -> mlua::Result<(Value, bool)> {
-        let reply = self.execute(&args);
-        let failed = matches!(reply, Reply::Error(_));
-        Ok((value_of(lua, &reply)?, failed))
-    }
-
     fn execute(&self, args: &MultiValue) -> Reply {
         if args.is_empty() {
             return Reply::Error(
-                "ERR Please specify at least one argument for this redis.call() call".to_owned(),
+                "ERR Please specify at least one argument for this redis lib call".to_owned(),
             );
         }
         let mut arguments = self.arguments.borrow_mut();
@@ -234,6 +224,60 @@ impl Calls {
         self.random.set(next);
         let most = u64::from(i32::MAX.unsigned_abs());
         ((next >> 17) % most) as f64 / most as f64
+    }
+}
+
+/// An error of `redis.call` on its way through Lua.
+#[derive(Debug)]
+struct Thrown(String);
+
+impl std::fmt::Display for Thrown {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Thrown {}
+
+impl From<Thrown> for mlua::Error {
+    fn from(thrown: Thrown) -> Self {
+        Self::external(thrown)
+    }
+}
+
+/// What a function of the model threw; nothing for what Lua or a script threw.
+fn text_of(thrown: &Value) -> Option<String> {
+    let Value::Error(error) = thrown else { return None };
+    let ours = error.chain().find_map(|cause| cause.downcast_ref::<Thrown>());
+    Some(ours.map_or_else(|| format!("ERR {error}"), |thrown| thrown.0.clone()))
+}
+
+fn sha1hex(args: &MultiValue) -> mlua::Result<String> {
+    let text = match args.iter().collect::<Vec<_>>()[..] {
+        [Value::String(text)] => text.as_bytes().to_vec(),
+        [Value::Integer(number)] => number.to_string().into_bytes(),
+        [_] => Vec::new(),
+        _ => return Err(Thrown("ERR wrong number of arguments".to_owned()).into()),
+    };
+    Ok(sha1_smol::Sha1::from(text).digest().to_string())
+}
+
+/// A script without the line of flags that may come first and is not Lua. An empty line stays, for the numbers of the
+/// others.
+fn without_flags(source: &str) -> Result<&str, Fault> {
+    if !source.starts_with("#!") {
+        return Ok(source);
+    }
+    let Some(end) = source.find('\n') else { return Err("ERR Invalid script shebang".into()) };
+    let (line, body) = source.split_at(end);
+    let mut words = line.split(' ');
+    let engine = words.next().unwrap_or_default();
+    if engine != "#!lua" {
+        return Err(format!("ERR Unexpected engine in script shebang: {engine}").into());
+    }
+    match words.find(|word| !word.starts_with("flags=")) {
+        Some(word) => Err(format!("ERR Unknown lua shebang option: {word}").into()),
+        None => Ok(body),
     }
 }
 

@@ -77,10 +77,11 @@ impl<'a> Scan<'a> {
     }
 }
 
-/// Checks a cursor, whose value says nothing: each scan returns everything.
+/// Checks a cursor, whose value says nothing: each scan returns everything. It is what `strtoul` takes, without blanks.
 pub(super) fn cursor(arg: &[u8]) -> Result<(), crate::reply::Fault> {
-    let digits = !arg.is_empty() && arg.iter().all(u8::is_ascii_digit);
-    if digits { Ok(()) } else { Err("ERR invalid cursor".into()) }
+    let digits = arg.strip_prefix(b"-").unwrap_or(arg);
+    let number = std::str::from_utf8(digits).ok().and_then(|digits| digits.parse::<u64>().ok());
+    if number.is_some() || arg.is_empty() { Ok(()) } else { Err("ERR invalid cursor".into()) }
 }
 
 /// What a scan replies: that there is no more, and what it found.

@@ -2,8 +2,7 @@
 
 use super::{Command, count_arg};
 use crate::keyspace::{Keyspace, Set};
-use crate::number::int;
-use crate::reply::{NOT_AN_INTEGER, Outcome, Reply, SYNTAX};
+use crate::reply::{Outcome, Reply, SYNTAX};
 
 pub(super) const COMMANDS: &[Command] = &[
     ("SADD", -3, |db, args| {
@@ -32,7 +31,6 @@ fn pop(db: &mut Keyspace, args: &[&[u8]]) -> Outcome {
     match args {
         [key] => Ok(Reply::bulk_or_nil(db.change(key, Set::pop_first)?.flatten())),
         [key, count] => {
-            int(count).ok_or(NOT_AN_INTEGER)?;
             let count = count_arg(count)?;
             let popped = db.change(key, |set: &mut Set| {
                 let count = count.min(set.len());
