@@ -303,7 +303,7 @@ impl Server {
         match connect.await {
             Ok(redis) => Ok(Reached { redis, place: place.clone(), patience: options.connect_timeout }),
             Err(error) => {
-                let trouble = Trouble::connecting(&error, &place.to_string());
+                let trouble = Trouble::connecting(&error, &place.to_string(), self.tls.is_some());
                 Err(if trouble.said().contains("SELECT is not allowed in cluster mode") {
                     trouble.advising("it is a node of a cluster, which has only the database 0".into())
                 } else {

@@ -25,6 +25,8 @@ pub enum Sort {
     OutOfMemory,
     /// The server is a replica, which takes no writes.
     ReadOnly,
+    /// The server has as many clients as it takes.
+    TooManyClients,
     /// The server reads its data from the disk after a start.
     Loading,
     /// The server runs somebody's script for long.
@@ -71,10 +73,20 @@ impl Trouble {
     }
 
     /// What an error means that came while the connection was being made.
-    pub(crate) fn connecting(error: &RedisError, node: &str) -> Self {
+    pub(crate) fn connecting(error: &RedisError, node: &str, by_tls: bool) -> Self {
         let mut trouble = Self::of(error, node);
         match trouble.sort {
-            Sort::Silent => Self::new(Sort::Unreachable, node, "it does not answer".into()),
+            Sort::Silent => {
+                let trouble = Self::new(Sort::Unreachable, node, "it does not answer".into());
+                if by_tls {
+                    // A server without TLS waits for the end of what it takes for a command.
+                    trouble.advising(
+                        "does it run, is the address right, and does it speak TLS on this port?".into(),
+                    )
+                } else {
+                    trouble
+                }
+            }
             Sort::Disconnected => {
                 trouble.advice =
                     "it may speak only TLS (`rediss://`), or have as many clients as it takes".into();
@@ -189,6 +201,7 @@ impl Sort {
             Self::NoPermission => "no_permission",
             Self::OutOfMemory => "out_of_memory",
             Self::ReadOnly => "read_only",
+            Self::TooManyClients => "too_many_clients",
             Self::Loading => "loading",
             Self::Busy => "busy",
             Self::CannotSave => "cannot_save",
@@ -223,7 +236,7 @@ impl Sort {
             };
         }
         let text = error.to_string();
-        if let Some(sort) = error.code().and_then(|code| Self::of_code(code, &text)) {
+        if let Some(sort) = error.code().and_then(Self::of_code) {
             return sort;
         }
         // In the replies to AUTH and SELECT, in transactions, in pipelines, and in what scripts say before Redis 7, the
@@ -231,23 +244,30 @@ impl Sort {
         let inner = text
             .split(|c: char| !c.is_ascii_alphanumeric())
             .filter(|word| word.len() > 2 && word.bytes().all(|byte| byte.is_ascii_uppercase()))
-            .find_map(|word| Self::of_code(word, ""));
-        let lower = text.to_ascii_lowercase();
+            .find_map(Self::of_code);
         if let Some(sort) = inner {
-            sort
-        } else if error.kind() == ErrorKind::AuthenticationFailed {
-            Self::WrongPassword
-        } else if lower.contains("unknown command")
-            || lower.contains("unknown redis command")
-            || lower.contains("unknown subcommand")
-        {
-            Self::UnknownCommand
-        } else {
-            Self::Other
+            return sort;
+        }
+        let lower = text.to_ascii_lowercase();
+        // redis drops the code from the replies to AUTH and SELECT.
+        let texts = [
+            ("unknown command", Self::UnknownCommand),
+            ("unknown redis command", Self::UnknownCommand),
+            ("unknown subcommand", Self::UnknownCommand),
+            ("authentication required", Self::AuthRequired),
+            ("no permissions to", Self::NoPermission),
+            ("loading the dataset", Self::Loading),
+            ("busy running a script", Self::Busy),
+            ("max number of clients", Self::TooManyClients),
+        ];
+        match texts.iter().find(|(part, _)| lower.contains(part)) {
+            Some((_, sort)) => *sort,
+            None if error.kind() == ErrorKind::AuthenticationFailed => Self::WrongPassword,
+            None => Self::Other,
         }
     }
 
-    fn of_code(code: &str, text: &str) -> Option<Self> {
+    fn of_code(code: &str) -> Option<Self> {
         Some(match code {
             "NOAUTH" => Self::AuthRequired,
             "WRONGPASS" => Self::WrongPassword,
@@ -262,7 +282,6 @@ impl Sort {
             "CLUSTERDOWN" => Self::ClusterDown,
             "NOSCRIPT" => Self::NoScript,
             "WRONGTYPE" => Self::WrongType,
-            "ERR" if text.contains("unknown command") => Self::UnknownCommand,
             _ => return None,
         })
     }
@@ -276,6 +295,7 @@ impl Sort {
                 | Self::Tls
                 | Self::AuthRequired
                 | Self::WrongPassword
+                | Self::TooManyClients
                 | Self::ReadOnly
                 | Self::Moved
                 | Self::ClusterDown
@@ -294,6 +314,7 @@ impl Sort {
             Self::NoPermission => "does not let this user do what is needed",
             Self::OutOfMemory => "is out of memory and takes no writes",
             Self::ReadOnly => "is a replica, which takes no writes",
+            Self::TooManyClients => "has as many clients as it takes",
             Self::Loading => "is loading its data",
             Self::Busy => "is busy with somebody's script",
             Self::CannotSave => "cannot write to its disk, and so takes no writes",
@@ -312,6 +333,7 @@ impl Sort {
             Self::Unreachable => "does it run, and is the address right?",
             Self::Silent => "it may be overloaded, stopped, or cut off",
             Self::Disconnected | Self::Tls | Self::Loading | Self::Other => "",
+            Self::TooManyClients => "`maxclients` says how many; `CLIENT LIST` says who they are",
             Self::AuthRequired => "the address takes USER:PASSWORD@ or :PASSWORD@ before the host",
             Self::WrongPassword => {
                 "the address takes USER:PASSWORD@ or :PASSWORD@ before the host, with `#`, `@`, `/` and `%` \

@@ -326,3 +326,125 @@ pub fn without_password(text: &str) -> String {
         .collect();
     format!("{scheme}{hidden}{}{path}{end}{fragment}", authority.join(","))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Address {
+        super::read(text).unwrap_or_else(|error| panic!("{text}: {error}"))
+    }
+
+    #[test]
+    fn addresses_are_read_with_their_defaults_and_shown_without_passwords() {
+        let table = [
+            ("redis://localhost", "redis://localhost:6379/0"),
+            ("redis://localhost:7000/3", "redis://localhost:7000/3"),
+            ("redis://:secret%23@localhost/", "redis://localhost:6379/0"),
+            ("redis://me:secret@[::1]:7000/3?protocol=resp3", "redis://[::1]:7000/3"),
+            ("rediss://me:secret@r.example.com", "rediss://r.example.com:6379/0"),
+            ("rediss://r?tls-ca=/ca&tls-cert=/c&tls-key=/k", "rediss://r:6379/0"),
+            ("redis+unix:///run/redis.sock", "redis+unix:///run/redis.sock?db=0"),
+            ("unix:///run/a%20b?db=2&user=me&pass=secret", "redis+unix:///run/a b?db=2"),
+            ("redis+cluster://me:secret@a,b:7000,[::1]", "redis+cluster://a:6379,b:7000,[::1]:6379"),
+            ("rediss+cluster://a:1/0", "rediss+cluster://a:1"),
+            ("redis+sentinel://a,b:1/mymaster", "redis+sentinel://a:26379,b:1/mymaster/0"),
+            (
+                "rediss+sentinel://:secret@a/m/2?sentinel-user=s&sentinel-pass=secret",
+                "rediss+sentinel://a:26379/m/2",
+            ),
+        ];
+        for (text, shown) in table {
+            let address = read(text);
+            assert_eq!(address.to_string(), shown, "{text}");
+            assert_eq!(format!("{address:?}"), format!("Address({shown})"));
+            assert_eq!(address, read(text));
+            assert_eq!(
+                read(&shown.replace(' ', "%20")).to_string(),
+                shown,
+                "what is shown is an address, too"
+            );
+        }
+        let login = |user: Option<&str>, password: &str| Login {
+            user: user.map(Into::into),
+            password: Some(password.into()),
+        };
+        assert!(read("redis://me:p%23%2Fw:@a").login == login(Some("me"), "p#/w:"));
+        assert!(read("redis://:a@b@c").login == login(None, "a@b"));
+        assert!(read("unix:///s?pass=a%26b").login == login(None, "a&b"));
+        let sentinel = read("redis+sentinel://x:y@a/m?sentinel-user=s&sentinel-pass=t");
+        assert!(sentinel.login == login(Some("x"), "y"));
+        assert!(matches!(sentinel.layout, Layout::Sentinel { login: of, .. } if of == login(Some("s"), "t")));
+    }
+
+    #[test]
+    fn what_a_person_may_paste_reaches_the_same_database_and_has_no_password() {
+        let table = [
+            ("redis://me:secret@localhost/", "-h localhost -p 6379 -n 0 --user 'me' --askpass"),
+            ("unix:///a%20b?pass=secret&db=3", "-s '/a b' -n 3 --askpass"),
+            (
+                "rediss://h:1?tls-ca=/it's&tls-cert=/c&tls-key=/k",
+                r"-h h -p 1 -n 0 --tls --cacert '/it'\''s' --cert '/c' --key '/k'",
+            ),
+            ("redis+cluster://:secret@a,b", "-c -h a -p 6379 --askpass"),
+            ("redis+sentinel://:secret@a,b/m/1?sentinel-pass=x", "-h a -p 26379 --askpass"),
+        ];
+        for (text, options) in table {
+            assert_eq!(read(text).redis_cli_options(), options, "{text}");
+        }
+        let sentinel = read("redis+sentinel://:secret@a,b/m/1");
+        assert_eq!(sentinel.redis_cli_options_at("[::1]:7"), "-h ::1 -p 7 -n 1 --askpass");
+    }
+
+    #[test]
+    fn wrong_addresses_say_what_is_wrong_and_what_would_be_right_and_never_the_password() {
+        let table = [
+            ("localhost:6379", "is not a URL; redis://[USER"),
+            ("http://localhost", "is not a URL of Redis"),
+            ("rediss+unix:///s", "asks for TLS on a socket of this computer"),
+            ("redis://", "names no host"),
+            ("redis://:6379", "names no host"),
+            ("redis://:secret@:6379", "names no host"),
+            ("redis+cluster://a,,b", "names no host; redis+cluster://"),
+            ("redis://localhost:port", "a port that is not a number"),
+            ("redis://localhost:0", "a port that is not a number"),
+            ("redis://u:secret@localhost:70000", "a port that is not a number"),
+            ("redis://user:secret", "a port that is not a number"),
+            ("redis://secret@localhost", "has no `:` before the `@`"),
+            ("redis://u:hid/den@localhost", "`%2F`"),
+            ("redis://u:hid?den@localhost", "`%3F`"),
+            ("redis://u:hid#den@localhost", "`%23`"),
+            ("redis://u:secret%zz@localhost", "`%25`"),
+            ("redis://u:secret%ff@localhost", "not UTF-8"),
+            ("redis://u:secret@local host", "a character that no host's name has"),
+            ("redis://u:secret@$(reboot)", "a character that no host's name has"),
+            ("redis://::1", "`[::1]`"),
+            ("redis://[::1", "has a `[` without a `]`"),
+            ("redis://[localhost]", "not an IPv6 address"),
+            ("redis://0.0.0.0", "all addresses"),
+            ("redis://a,b", "names several hosts"),
+            ("redis://localhost/one", "names the database `one`"),
+            ("redis://localhost/-1", "names the database `-1`"),
+            ("redis+cluster://a/3", "only the database 0"),
+            ("redis+sentinel://a", "under which name"),
+            ("redis+sentinel://a/m/x", "names the database `x`"),
+            ("redis://localhost?db=1", "the parameter `db`, which is none of protocol"),
+            ("redis://localhost?protocol=4", "neither `resp2` nor `resp3`"),
+            ("redis://localhost?tls-ca=/ca", "only with `rediss`"),
+            ("rediss://localhost?tls-insecure", "which would let anyone listen"),
+            ("rediss://localhost?tls-cert=/c", "without the `tls-key`"),
+            ("rediss://localhost?tls-ca=", "without a file"),
+            ("redis+unix://socket", "names no socket; its path begins with a `/`; redis+unix:///PATH"),
+            ("unix:///s?pass=secret&db=x", "names the database `x`"),
+            ("unix:///s?db=1&db=2", "`db` twice"),
+            ("unix:///s?user=me", "a user without a password"),
+            ("redis+sentinel://a/m?sentinel-pass=secret@x&y=z", "the parameter `y`"),
+        ];
+        for (text, part) in table {
+            let error = super::read(text).unwrap_err().to_string();
+            assert!(error.contains(part), "{text}: {error}");
+            assert!(["secret", "hid", "den"].iter().all(|part| !error.contains(part)), "{text}: {error}");
+            assert!(error.ends_with("would be right"), "{text}: {error}");
+        }
+    }
+}
