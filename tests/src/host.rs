@@ -177,7 +177,8 @@ impl Host {
         if self.url.is_empty()
             && let Some(line) = self.lines_with(LISTENING).first()
         {
-            self.url = line.text.split(LISTENING).nth(1).map(|rest| format!("http://{rest}")).expect("just found");
+            self.url =
+                line.text.split(LISTENING).nth(1).map(|rest| format!("http://{rest}")).expect("just found");
         }
         !self.url.is_empty()
     }

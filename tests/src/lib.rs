@@ -4,6 +4,7 @@
 //! Everything here panics with a message when it fails, as tests do.
 
 pub mod actors;
+pub mod chance;
 pub mod host;
 pub mod redis;
 pub mod tally;

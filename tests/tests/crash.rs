@@ -4,31 +4,21 @@
 
 use std::{collections::BTreeMap, thread, time::Duration};
 
-use ays_tests::{actors, host::Start, redis::RedisServer};
-
-fn setting(name: &str, default: u64) -> u64 {
-    std::env::var(name)
-        .map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name} is not a number")))
-}
+use ays_tests::{
+    actors,
+    chance::{Dice, setting},
+    host::Start,
+    redis::RedisServer,
+};
 
 const SERVICES: u64 = 7;
-
-/// xorshift64*: <https://doi.org/10.1145/2845077>
-fn random(state: &mut u64) -> u64 {
-    *state ^= *state >> 12;
-    *state ^= *state << 25;
-    *state ^= *state >> 27;
-    state.wrapping_mul(0x2545_f491_4f6c_dd1d)
-}
 
 #[test]
 fn a_host_killed_at_random_moments_loses_nothing_and_does_nothing_twice() {
     let kills = setting("AYS_TEST_KILLS", 15);
     let events = setting("AYS_TEST_EVENTS", 3000);
-    let started = std::time::UNIX_EPOCH.elapsed().expect("the clock is after 1970").as_nanos() as u64;
-    let seed = setting("AYS_TEST_SEED", started) | 1;
-    eprintln!("AYS_TEST_SEED={seed} AYS_TEST_KILLS={kills} AYS_TEST_EVENTS={events}");
-    let mut dice = seed;
+    eprintln!("AYS_TEST_KILLS={kills} AYS_TEST_EVENTS={events}");
+    let mut dice = Dice::new();
 
     // Each event goes to one service by its own name, and to a listener that takes all of them. `relay` emits what it
     // gets, so that a turn with effects is among what is killed.
@@ -63,7 +53,7 @@ fn a_host_killed_at_random_moments_loses_nothing_and_does_nothing_twice() {
             redis.pipe(&lines);
             pushed = until;
         }
-        thread::sleep(Duration::from_micros(random(&mut dice) % 120_000));
+        thread::sleep(Duration::from_micros(dice.roll(120_000)));
         host.kill9();
     }
 
