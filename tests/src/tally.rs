@@ -338,7 +338,9 @@ mod tests {
     fn each_job_that_is_missing_doubled_misplaced_or_too_much_is_told() {
         for (place, (stream, number)) in GOOD.iter().enumerate() {
             assert_eq!(faults(&without(place)), format!("{SERVICE}: lost: {stream} {number}"));
-            assert!(faults(&with(place, (stream, *number))).contains(&format!("doubled: {stream} {number} has")));
+            assert!(
+                faults(&with(place, (stream, *number))).contains(&format!("doubled: {stream} {number} has"))
+            );
         }
         let mut swapped = GOOD.to_vec();
         swapped.swap(0, 2);
