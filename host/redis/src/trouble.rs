@@ -249,13 +249,14 @@ impl Sort {
             return sort;
         }
         let lower = text.to_ascii_lowercase();
-        // redis drops the code from the replies to AUTH and SELECT.
+        // redis drops the code from the replies to AUTH and SELECT, and Redis does for what a script's user may not do.
         let texts = [
             ("unknown command", Self::UnknownCommand),
             ("unknown redis command", Self::UnknownCommand),
             ("unknown subcommand", Self::UnknownCommand),
             ("authentication required", Self::AuthRequired),
             ("no permissions to", Self::NoPermission),
+            ("user executing the script can't", Self::NoPermission),
             ("loading the dataset", Self::Loading),
             ("busy running a script", Self::Busy),
             ("max number of clients", Self::TooManyClients),
@@ -363,8 +364,8 @@ impl Sort {
 /// What to permit, as far as the server said what is missing: `User me has no permissions to run the 'get' command`, `No
 /// permissions to access a key`.
 fn permission_advice(said: &str) -> String {
-    let after = |word: &str| said.split_once(word).and_then(|(_, rest)| rest.split_whitespace().next());
-    let user = after("User ").or(after("user ")).filter(|user| *user != "has").unwrap_or("USER");
+    let user =
+        said.split_once("User ").and_then(|(_, rest)| rest.split_whitespace().next()).unwrap_or("USER");
     let command =
         said.split_once("run the '").and_then(|(_, rest)| rest.split_once('\'')).map(|(name, _)| name);
     let right = match command {
