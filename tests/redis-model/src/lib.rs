@@ -3,12 +3,13 @@
 //!
 //! [`Model`] holds the data; [`Model::command`] executes a command, [`Model::eval`] a script. Both return a [`Reply`].
 //! The model has no clock: keys expire, and `TIME` advances, by [`Model::set_time`] alone. It is the reference for
-//! nothing: `tests/differential.rs` compares it with a real server.
+//! nothing: `tests/differential` compares it with a real server. Numbers and errors are written as Redis 7.0 writes them.
 //!
-//! What is not as in Redis: one database and no configuration, replication, blocking or transactions; a script has no
-//! `cjson`, `cmsgpack`, `struct`, `os`, `coroutine`, `load` and `loadstring`; where Redis leaves an order or a choice
-//! open (the fields of a hash, the members of a set, `SPOP`), the model takes the smallest bytes first; and the `SCAN`s
-//! return everything at once.
+//! What is not as in Redis: there is one database, and no configuration, replication, blocking or transactions. A script
+//! has no `cjson`, `cmsgpack`, `struct`, `os`, `coroutine`, `load` and `loadstring`. Where Redis leaves an order or a
+//! choice open (the fields of a hash, the members of a set, `SPOP`), the model takes the smallest bytes first; the `SCAN`s
+//! return everything at once; `math.random` begins anew with each script; a number from a script that no 64-bit integer
+//! can hold becomes the nearest one that can. Scores in hexadecimal are refused.
 
 mod commands;
 mod glob;

@@ -57,6 +57,7 @@ fn a_model_moves_between_threads_with_its_scripts() {
 
 /// Shows with `--nocapture` what a call of a script takes.
 #[test]
+#[expect(clippy::disallowed_methods, reason = "it measures")]
 fn a_typical_script_is_quick() {
     let script = "
         local had = redis.call('HMGET', KEYS[1], unpack(ARGV, 1, 10))

@@ -69,11 +69,10 @@ fn set(db: &mut Keyspace, args: &[&[u8]], command: &str) -> Result<usize, crate:
     Ok(added)
 }
 
-fn list(
-    db: &mut Keyspace,
-    key: &[u8],
-    what: for<'a> fn((&'a Vec<u8>, &'a Vec<u8>)) -> [Option<&'a Vec<u8>>; 2],
-) -> Outcome {
+/// A field and its value.
+type Pair<'a> = (&'a Vec<u8>, &'a Vec<u8>);
+
+fn list(db: &mut Keyspace, key: &[u8], what: fn(Pair<'_>) -> [Option<&Vec<u8>>; 2]) -> Outcome {
     let Some(hash) = db.get::<Hash>(key)? else { return Ok(Reply::Array(Vec::new())) };
     Ok(Reply::bulks(hash.iter().flat_map(what).flatten()))
 }

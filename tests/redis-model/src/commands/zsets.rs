@@ -65,7 +65,7 @@ fn add(db: &mut Keyspace, args: &[&[u8]]) -> Outcome {
     if nx && xx {
         return Err("ERR XX and NX options at the same time are not compatible".into());
     }
-    if (gt && nx) || (lt && nx) || (gt && lt) {
+    if ((gt || lt) && nx) || (gt && lt) {
         return Err("ERR GT, LT, and/or NX options at the same time are not compatible".into());
     }
     if incr && rest.len() > 2 {

@@ -43,6 +43,12 @@ impl Server {
         let version =
             info.lines().find_map(|line| line.strip_prefix("redis_version:")).expect("it has a version");
         println!("compared with Redis {version}");
+        let major: u32 =
+            version.split('.').next().and_then(|major| major.parse().ok()).expect("a number first");
+        assert!(
+            major >= 7,
+            "the model is of Redis 7.0; redis-server in the PATH is {version}, which lacks commands"
+        );
         server.is_as_modelled = version.starts_with("7.0.");
         server
     }
