@@ -150,6 +150,16 @@ impl Place {
         let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
         Some(Self::Tcp(host.into(), port.parse().ok()?))
     }
+
+    /// A node that does not know its own host names none. It is then the host by which the node was reached that told.
+    pub(crate) fn seen_from(self, asked: &Self) -> Self {
+        match (self, asked) {
+            (Self::Tcp(host, port), Self::Tcp(asked, _)) if host.is_empty() || host == "?" => {
+                Self::Tcp(asked.clone(), port)
+            }
+            (place, _) => place,
+        }
+    }
 }
 
 impl fmt::Display for Place {

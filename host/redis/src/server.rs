@@ -44,6 +44,8 @@ pub struct Connection {
     pub redis: MultiplexedConnection,
     /// The node's address, `HOST:PORT` or the path of a socket.
     pub node: String,
+    /// Whether the node is one of a cluster, so that commands and scripts may use only keys of one hash slot together.
+    pub cluster: bool,
 }
 
 impl fmt::Debug for Connection {
@@ -65,6 +67,7 @@ pub struct Server {
 struct Reached {
     redis: MultiplexedConnection,
     place: Place,
+    cluster: bool,
     patience: Duration,
 }
 
@@ -110,7 +113,7 @@ impl Server {
         }?;
         let node = reached.place.to_string();
         tracing::debug!(address = %self.address, %node, "connected to Redis");
-        Ok(Connection { node, redis: reached.redis })
+        Ok(Connection { node, redis: reached.redis, cluster: reached.cluster })
     }
 
     /// By the first of these nodes, and then of those that a cluster told of, that leads to the right one.
@@ -139,56 +142,64 @@ impl Server {
         slot_of: &[u8],
         options: ConnectOptions,
     ) -> Result<Reached, Trouble> {
-        let mut reached = self.reach(place, options).await?;
+        let reached = self.reach(place, options).await?;
         let Some(slots) = self.slots(&reached).await? else { return Ok(reached) };
         *self.known.lock().unwrap_or_else(PoisonError::into_inner) = slots.places(place);
-        let slot = slot(slot_of);
+        let reached = self.to_primary(reached, &slots, slot(slot_of), options).await?;
+        let reached = self.confirmed(reached, slot_of, options).await?;
+        Ok(Reached { cluster: true, ..reached })
+    }
+
+    /// To the primary that a node of a cluster names for a slot.
+    async fn to_primary(
+        &self,
+        asked: Reached,
+        slots: &Slots,
+        slot: u16,
+        options: ConnectOptions,
+    ) -> Result<Reached, Trouble> {
         let Some(primary) = slots.primary(slot) else {
             let said = format!("no node serves the slot {slot}");
-            return Err(Trouble::new(Sort::ClusterDown, &place.to_string(), said));
+            return Err(Trouble::new(Sort::ClusterDown, &asked.place.to_string(), said));
         };
+        // By its id, since it may tell an address by which it cannot be reached from here.
         let own: Result<String, RedisError> =
-            cmd("CLUSTER").arg("MYID").query_async(&mut reached.asking()).await;
-        // By its name, since it may tell an address by which it cannot be reached from here.
-        let is_here = primary.id.is_some() && own.ok() == primary.id;
-        if let Some(next) = primary.place(place)
-            && !is_here
-            && next != *place
-        {
-            reached = self.reach(&next, options).await?;
+            cmd("CLUSTER").arg("MYID").query_async(&mut asked.asking()).await;
+        if primary.id.is_some() && own.ok() == primary.id {
+            return Ok(asked);
         }
+        match primary.place(&asked.place) {
+            Some(place) if place != asked.place => self.reach(&place, options).await,
+            _ => Ok(asked),
+        }
+    }
+
+    /// Asks a node for the key, and follows where it sends: the node that told of the cluster may not have heard of its
+    /// latest changes, and the one that serves the slot has.
+    async fn confirmed(
+        &self,
+        mut reached: Reached,
+        slot_of: &[u8],
+        options: ConnectOptions,
+    ) -> Result<Reached, Trouble> {
         for _ in 0..MOST_REDIRECTS {
-            // The node that was asked may not have heard of the latest changes. The one that serves the slot has.
-            let probe: Result<Value, RedisError> =
+            let found: Result<Value, RedisError> =
                 cmd("EXISTS").arg(slot_of).query_async(&mut reached.asking()).await;
-            let node = reached.place.to_string();
-            let error = match probe {
-                Ok(_) => return Ok(reached),
-                Err(error) => error,
-            };
-            let moved = error.code() == Some("MOVED");
-            match error.redirect_node().and_then(|(node, _)| Place::of_node(node)) {
-                Some(Place::Tcp(host, port)) if moved => {
-                    let asked = matches!(&reached.place, Place::Tcp(..)).then_some(&reached.place);
-                    let host = match (host.is_empty() || host == "?", asked) {
-                        (true, Some(Place::Tcp(asked, _))) => asked.clone(),
-                        _ => host,
-                    };
-                    reached = self.reach(&Place::Tcp(host, port), options).await?;
-                }
-                _ => {
-                    let trouble = Trouble::of(&error, &node);
-                    match trouble.sort() {
-                        // Whoever uses the connection gets to know that.
-                        Sort::NoPermission | Sort::Moved | Sort::Other | Sort::UnknownCommand => {
-                            return Ok(reached);
-                        }
-                        _ => return Err(trouble),
-                    }
-                }
+            let Err(error) = found else { return Ok(reached) };
+            if error.code() == Some("MOVED")
+                && let Some(place) = error.redirect_node().and_then(|(node, _)| Place::of_node(node))
+            {
+                reached = self.reach(&place.seen_from(&reached.place), options).await?;
+                continue;
             }
+            let trouble = Trouble::of(&error, &reached.place.to_string());
+            return match trouble.sort() {
+                // Commands that are needed may get through.
+                Sort::NoPermission | Sort::Moved | Sort::Other | Sort::UnknownCommand => Ok(reached),
+                _ => Err(trouble),
+            };
         }
-        let said = format!("its nodes send from one to another for the slot {slot}");
+        let said = format!("its nodes send from one to another for the slot {}", slot(slot_of));
         Err(Trouble::new(Sort::ClusterDown, &reached.place.to_string(), said))
     }
 
@@ -301,7 +312,9 @@ impl Server {
             client.get_multiplexed_async_connection_with_config(&settings).await
         };
         match connect.await {
-            Ok(redis) => Ok(Reached { redis, place: place.clone(), patience: options.connect_timeout }),
+            Ok(redis) => {
+                Ok(Reached { redis, place: place.clone(), cluster: false, patience: options.connect_timeout })
+            }
             Err(error) => {
                 let trouble = Trouble::connecting(&error, &place.to_string(), self.tls.is_some());
                 Err(if trouble.said().contains("SELECT is not allowed in cluster mode") {

@@ -28,9 +28,7 @@ pub(crate) fn slot(key: &[u8]) -> u16 {
 
 /// A node as `CLUSTER SLOTS` tells it.
 pub(crate) struct Node {
-    /// None where the node does not know its own host: it is the one that was asked.
-    host: Option<String>,
-    port: u16,
+    place: Place,
     pub(crate) id: Option<String>,
 }
 
@@ -40,18 +38,16 @@ impl Node {
         let text = |index: usize| -> Option<String> {
             parts.get(index).and_then(|part| from_redis_value_ref(part).ok())
         };
-        let host = text(0).filter(|host| !host.is_empty() && host != "?");
         let port = parts.get(1).and_then(|port| u16::from_redis_value_ref(port).ok())?;
-        Some(Self { host, port, id: text(2) })
+        Some(Self { place: Place::Tcp(text(0).unwrap_or_default(), port), id: text(2) })
     }
 
-    /// Where it listens. `asked` is the node that told of it.
+    /// Where it listens, unless it does not know that and was asked by its socket.
     pub(crate) fn place(&self, asked: &Place) -> Option<Place> {
-        let host = match (&self.host, asked) {
-            (Some(host), _) | (None, Place::Tcp(host, _)) => host.clone(),
-            (None, Place::Unix(_)) => return None,
-        };
-        Some(Place::Tcp(host, self.port))
+        match self.place.clone().seen_from(asked) {
+            Place::Tcp(host, _) if host.is_empty() || host == "?" => None,
+            place => Some(place),
+        }
     }
 }
 

@@ -41,6 +41,15 @@ async fn what_endangers_data_is_warned_of_until_the_given_commands_are_run() {
 }
 
 #[tokio::test]
+async fn a_server_is_called_by_its_own_name_and_version() {
+    let newer = RedisServer::start_newer(&[]);
+    let found = settings(&mut connect(&newer.url()).await.unwrap()).await.unwrap();
+    assert_eq!(found.server.as_deref(), Some("valkey"));
+    assert!(found.version.as_ref().unwrap().starts_with("9."), "{found:?}");
+    assert_eq!(found.warnings(&newer.url().parse().unwrap()), []);
+}
+
+#[tokio::test]
 async fn a_user_who_may_not_ask_for_the_configuration_learns_it_otherwise_or_is_told_so() {
     let redis = RedisServer::start_with(&["--maxmemory-policy", "volatile-lru", "--appendonly", "no"]);
     redis.cli(&["ACL", "SETUSER", "some", "on", ">x", "~*", "+info"]);

@@ -24,7 +24,7 @@ async fn one_server_is_reached_by_host_and_socket_with_user_and_database() {
     ];
     for (index, (address, node)) in table.iter().enumerate() {
         let mut connection = connect(address).await.unwrap();
-        assert_eq!(connection.node, *node);
+        assert_eq!((&connection.node, connection.cluster), (node, false));
         let length: u64 =
             redis::cmd("RPUSH").arg(KEY).arg(index).query_async(&mut connection.redis).await.unwrap();
         assert_eq!(length, index as u64 + 1, "{address}: the same database");
@@ -71,6 +71,7 @@ async fn any_node_of_a_cluster_leads_to_the_one_that_serves_the_key_also_after_i
         connections.push(connection);
     }
     let socket = cluster.nodes()[owner].socket().display().to_string();
+    assert!(connections.iter().all(|connection| connection.cluster));
     assert_eq!(
         connections[3].node, socket,
         "a node that serves the key itself is not left for its other address"
