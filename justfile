@@ -35,7 +35,7 @@ bench: wasm-target
     cargo bench -p ays-store
     cargo bench -p ays-tests
 
-# Events out of Redis: ays-host beside a plain loop and two job queues, which need npm (ten minutes)
+# Events out of Redis: ays-host beside a plain loop and two job queues, which need npm (a quarter of an hour)
 bench-redis: wasm-target redis
     cargo build --release
     cargo bench -p ays-tests --bench redis_rivals

@@ -18,6 +18,9 @@ use super::{
     worker::Worker,
 };
 
+/// How long hosts are given to share the partitions among them.
+const SHARING: Duration = Duration::from_secs(5);
+
 /// Running hosts of one namespace.
 pub(super) struct Hosts {
     workers: Vec<Worker>,
@@ -56,6 +59,10 @@ impl Hosts {
             worker.line(|line| line.ends_with("ready"))?;
             all.urls.push(url.to_owned());
             all.workers.push(worker);
+        }
+        if hosts > 1 {
+            // The one that came first has all partitions at first, and gives the others their share.
+            thread::sleep(SHARING);
         }
         Ok(all)
     }

@@ -45,6 +45,21 @@ impl Settings {
     }
 }
 
+/// What is tried with the rivals: processes, jobs at a time over all of them, pipelining.
+const TUNINGS: [(usize, usize, bool); 11] = [
+    (1, 1, false),
+    (1, 50, false),
+    (1, 100, false),
+    (1, 300, false),
+    (2, 50, false),
+    (2, 100, false),
+    (2, 300, false),
+    (1, 100, true),
+    (1, 300, true),
+    (2, 100, true),
+    (2, 300, true),
+];
+
 /// One who takes part.
 pub(super) struct Contestant {
     pub(super) name: String,
@@ -87,8 +102,10 @@ pub(crate) fn run(settings: &Settings, folder: &Path) {
         report.drain_table(&contestants, append_only);
     }
     if settings.seconds > 0 {
-        for contestant in contestants.iter().filter(|contestant| contestant.out.is_none()) {
-            report.noted(contestant, contestant.latencies(settings));
+        for round in 0..settings.rounds {
+            for contestant in contestants.iter().filter(|contestant| contestant.out.is_none()) {
+                report.noted(contestant, round, contestant.latencies(settings));
+            }
         }
         report.latency_table(&contestants);
     }
@@ -135,7 +152,8 @@ fn rivals(installed: &Path) -> [Contestant; 2] {
     })
 }
 
-/// Looks for what gives a rival its best figures.
+/// Looks for what gives a rival its best figures: tries all, then the best few again, since a busy machine may have
+/// hindered one of them.
 fn tune(contestant: &mut Contestant, settings: &Settings, report: &mut Report) {
     let Kind::Node { library, .. } = &contestant.kind else { return };
     let library = library.clone();
@@ -146,32 +164,25 @@ fn tune(contestant: &mut Contestant, settings: &Settings, report: &mut Report) {
         Ok(version) => contestant.name = format!("{} {version}", library.name()),
         Err(why) => return contestant.out = Some(why),
     }
-    let mut best: Option<(f64, Tuning)> = None;
-    let mut tried = |contestant: &mut Contestant, tuning| -> Result<()> {
-        contestant.kind = Kind::Node { library: library.clone(), tuning };
-        let rate = contestant.drain(settings, false, settings.events.min(15_000))?.rate;
-        report.tried(&contestant.name, tuning, rate);
-        if best.is_none_or(|(most, _)| rate > most) {
-            best = Some((rate, tuning));
-        }
-        Ok(())
-    };
-    let plain = [1, 2].into_iter().flat_map(|processes| {
-        [1, 50, 100, 300].map(|concurrency| Tuning { processes, concurrency, pipelining: false })
-    });
-    // Two processes with one job between them are one process.
-    for tuning in plain.filter(|tuning| tuning.concurrency >= tuning.processes) {
-        if let Err(why) = tried(contestant, tuning) {
-            return contestant.out = Some(why);
-        }
+    let mut tried: Vec<(f64, Tuning)> = Vec::new();
+    for (processes, concurrency, pipelining) in TUNINGS {
+        tried.push((0.0, Tuning { processes, concurrency, pipelining }));
     }
-    for (processes, concurrency) in [(1, 100), (1, 300), (2, 100), (2, 300)] {
-        if let Err(why) = tried(contestant, Tuning { processes, concurrency, pipelining: true }) {
-            return contestant.out = Some(why);
+    for candidates in [tried.len(), 4, 4] {
+        for (most, tuning) in tried.iter_mut().take(candidates) {
+            contestant.kind = Kind::Node { library: library.clone(), tuning: *tuning };
+            match contestant.drain(settings, false, settings.events.min(15_000)) {
+                Ok(drained) => {
+                    report.tried(&contestant.name, *tuning, drained.rate);
+                    *most = most.max(drained.rate);
+                }
+                Err(why) => return contestant.out = Some(why),
+            }
         }
+        tried.sort_by(|a, b| b.0.total_cmp(&a.0));
     }
-    if let Some((_, tuning)) = best {
-        contestant.kind = Kind::Node { library, tuning };
+    if let Some((_, tuning)) = tried.first() {
+        contestant.kind = Kind::Node { library, tuning: *tuning };
     }
 }
 

@@ -35,7 +35,8 @@ pub(super) struct Tuning {
 impl std::fmt::Display for Tuning {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let processes = if self.processes == 1 { "process" } else { "processes" };
-        write!(f, "{} {processes}, {} jobs at a time", self.processes, self.concurrency)?;
+        let jobs = if self.concurrency == 1 { "job" } else { "jobs" };
+        write!(f, "{} {processes}, {} {jobs} at a time", self.processes, self.concurrency)?;
         f.write_str(if self.pipelining { ", pipelining" } else { "" })
     }
 }
