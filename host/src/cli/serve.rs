@@ -28,8 +28,10 @@ pub(super) struct Args {
     /// The namespace to serve
     #[arg(long, value_name = "NS", env = "AYS_NAMESPACE", default_value = "default", value_parser = namespace)]
     namespace: String,
-    /// Read events from a Redis list: redis://HOST:PORT[/DB][#KEY], or a unix socket,
-    /// redis+unix:///PATH[?db=DB][#KEY]. The key is db:queue:command unless it is said
+    /// Read events from a Redis list: redis://HOST:PORT[/DB][#KEY], a unix socket,
+    /// redis+unix:///PATH[?db=DB][#KEY], a cluster, redis+cluster://HOST1,HOST2[#KEY], or the primary of sentinels,
+    /// redis+sentinel://HOST1,HOST2/MASTER-NAME[/DB][#KEY]; with TLS by rediss instead of redis. The key is
+    /// db:queue:command unless it is said
     #[arg(long, value_name = "URL", env = "AYS_COMMAND_QUEUE", hide_env_values = true)]
     command_queue: Option<command_queue::Config>,
     /// Run this action on all services that have it, once the blueprints are applied

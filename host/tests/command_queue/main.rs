@@ -14,6 +14,7 @@ use ays_host::{
     clock,
     door::command_queue::{CommandQueue, Config, Status, StatusReader},
 };
+use ays_redis::test_server::Cluster;
 use ays_store::{
     DeadQuery, Paging, Store,
     embedded::{Embedded, Options},
@@ -321,6 +322,31 @@ async fn a_redis_that_is_killed_and_comes_back_while_the_door_drains_it_loses_an
     door.took(6_000).await;
     assert_eq!(store.accepted(), numbers(0..6_000));
     assert_eq!(Client::of(&redis.url()).len(KEY), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_queue_in_a_cluster_whose_slot_moves_to_another_node_meanwhile_is_read_once_and_in_order() {
+    let (cluster, store) = (Cluster::start(3), store());
+    let owner = cluster.first_owner(KEY);
+    let (next, asked) = ((owner + 1) % 3, (owner + 2) % 3);
+    let mut client = Client::of(&cluster.nodes()[owner].url());
+    client.push("RPUSH", KEY, (0..6_000).map(event));
+    let url = format!("redis+cluster://127.0.0.1:{}", cluster.nodes()[asked].port());
+    let door = Door::open(&url, &store);
+    door.took(300).await;
+    let cluster = tokio::task::spawn_blocking(move || {
+        cluster.move_slot(KEY, owner, next);
+        cluster
+    })
+    .await
+    .unwrap();
+    assert!(door.status.get().accepted < 6_000, "it moved while there was something to take");
+    let mut client = Client::of(&cluster.nodes()[next].url());
+    client.push("RPUSH", KEY, (6_000..6_500).map(event));
+    door.took(6_500).await;
+    door.close().await;
+    assert_eq!(store.accepted(), numbers(0..6_500));
+    assert_eq!(client.len(KEY) + client.len(&format!("{{{KEY}}}:claim:{}", store.identity())), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

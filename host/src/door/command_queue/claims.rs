@@ -5,7 +5,8 @@ use std::{
     time::Duration,
 };
 
-use redis::{AsyncConnectionConfig, Client, RedisResult, Script, aio::MultiplexedConnection, cmd};
+use ays_redis::{ConnectOptions, Connection, Trouble};
+use redis::{RedisError, Script, cmd};
 
 use super::{config::Config, status::Stranded};
 
@@ -34,7 +35,7 @@ pub(super) struct Claimed {
 
 /// One connection, used by one door only, since waiting blocks it.
 pub(super) struct Claims {
-    connection: MultiplexedConnection,
+    connection: Connection,
     queue: String,
     claim: String,
     state: String,
@@ -46,14 +47,12 @@ pub(super) struct Claims {
 
 impl Claims {
     /// Connects, for the store with this identity.
-    pub(super) async fn connect(config: &Config, identity: &str) -> RedisResult<Self> {
-        let settings = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(CONNECT))
-            .set_response_timeout(Some(ANSWER));
-        let client = Client::open(config.connection())?;
-        let mut connection = client.get_multiplexed_async_connection_with_config(&settings).await?;
+    pub(super) async fn connect(config: &Config, identity: &str) -> Result<Self, Trouble> {
+        let options = ConnectOptions { connect_timeout: CONNECT, response_timeout: Some(ANSWER) };
         let queue = config.key();
-        let claim = format!("{queue}:claim:{identity}");
+        let mut connection = config.server().connect(queue.as_bytes(), options).await?;
+        let stem = if connection.cluster { in_slot_of(queue) } else { queue.into() };
+        let claim = format!("{stem}:claim:{identity}");
         let state = state_of(&claim);
         let random = RandomState::new();
         let fresh = format!("queue:{:016x}{:016x}", random.hash_one(0u8), random.hash_one(1u8));
@@ -61,18 +60,24 @@ impl Claims {
             .key(&claim)
             .key(&state)
             .arg(fresh)
-            .invoke_async(&mut connection)
-            .await?;
+            .invoke_async(&mut connection.redis)
+            .await
+            .map_err(|error| Trouble::of(&error, &connection.node))?;
         Ok(Self {
             connection,
             state,
             door,
-            claims: format!("{queue}:claims"),
+            claims: format!("{stem}:claims"),
             queue: queue.into(),
             claim,
             claim_script: Script::new(include_str!("claim.lua")),
             drop_script: Script::new(include_str!("drop.lua")),
         })
+    }
+
+    fn trouble(&self) -> impl Fn(RedisError) -> Trouble {
+        let node = self.connection.node.clone();
+        move |error| Trouble::of(&error, &node)
     }
 
     /// The name under which the store counts the claims of this queue. Redis keeps it beside the claim, so that it is the
@@ -82,21 +87,22 @@ impl Claims {
     }
 
     /// Waits up to a second for an entry, and moves it into the claim. Says whether there was one.
-    pub(super) async fn wait(&mut self) -> RedisResult<bool> {
+    pub(super) async fn wait(&mut self) -> Result<bool, Trouble> {
         let entry: Option<redis::Value> = cmd("BLMOVE")
             .arg(&self.queue)
             .arg(&self.claim)
             .arg("LEFT")
             .arg("RIGHT")
             .arg(WAIT_S)
-            .query_async(&mut self.connection)
-            .await?;
+            .query_async(&mut self.connection.redis)
+            .await
+            .map_err(self.trouble())?;
         Ok(entry.is_some())
     }
 
     /// Fills the claim up, seals it and returns it; a claim that is sealed already, as it is. `accepted` is the number of
     /// the last entry that the store accepted from this queue.
-    pub(super) async fn claim(&mut self, accepted: u64) -> RedisResult<Claimed> {
+    pub(super) async fn claim(&mut self, accepted: u64) -> Result<Claimed, Trouble> {
         let (first, entries) = self
             .claim_script
             .key(&self.queue)
@@ -107,41 +113,51 @@ impl Claims {
             .arg(MOST_ENTRIES)
             .arg(MOST_BYTES)
             .arg(&self.door)
-            .invoke_async(&mut self.connection)
-            .await?;
+            .invoke_async(&mut self.connection.redis)
+            .await
+            .map_err(self.trouble())?;
         Ok(Claimed { first, entries })
     }
 
     /// Drops a claim of `count` entries from number `first` on. Does nothing if it was dropped before.
-    pub(super) async fn drop(&mut self, first: u64, count: usize) -> RedisResult<()> {
+    pub(super) async fn drop(&mut self, first: u64, count: usize) -> Result<(), Trouble> {
         self.drop_script
             .key(&self.claim)
             .key(&self.state)
             .arg(first)
             .arg(count)
-            .invoke_async(&mut self.connection)
+            .invoke_async(&mut self.connection.redis)
             .await
+            .map_err(self.trouble())
     }
 
     /// Claims of other stores that hold entries and have been left alone for some seconds, or of which the server cannot
     /// tell. Says also whether there are any that may yet turn out to be left behind.
-    pub(super) async fn stranded(&mut self) -> RedisResult<(Vec<Stranded>, bool)> {
-        let keys: Vec<String> = cmd("SMEMBERS").arg(&self.claims).query_async(&mut self.connection).await?;
+    pub(super) async fn stranded(&mut self) -> Result<(Vec<Stranded>, bool), Trouble> {
+        let keys: Vec<String> = cmd("SMEMBERS")
+            .arg(&self.claims)
+            .query_async(&mut self.connection.redis)
+            .await
+            .map_err(self.trouble())?;
         let (mut found, mut undecided) = (Vec::new(), false);
         for key in keys.into_iter().filter(|key| *key != self.claim) {
             // Before anything else, since that counts as touching it. Refused where keys are evicted by frequency.
-            let idle: RedisResult<Option<u64>> =
-                cmd("OBJECT").arg("IDLETIME").arg(&key).query_async(&mut self.connection).await;
-            match idle {
+            let idle: Result<Option<u64>, RedisError> =
+                cmd("OBJECT").arg("IDLETIME").arg(&key).query_async(&mut self.connection.redis).await;
+            match idle.map_err(self.trouble()) {
                 Ok(None) => continue,
                 Ok(Some(seconds)) if seconds < LEFT_BEHIND_S => {
                     undecided = true;
                     continue;
                 }
-                Err(error) if error.is_io_error() => return Err(error),
+                Err(trouble) if trouble.needs_new_connection() => return Err(trouble),
                 Ok(Some(_)) | Err(_) => {}
             }
-            let entries = cmd("LLEN").arg(&key).query_async(&mut self.connection).await?;
+            let entries = cmd("LLEN")
+                .arg(&key)
+                .query_async(&mut self.connection.redis)
+                .await
+                .map_err(self.trouble())?;
             if entries > 0 {
                 found.push(Stranded { key, entries });
             }
@@ -150,20 +166,31 @@ impl Claims {
     }
 }
 
+/// What keys begin with that are to have the hash slot of this one, which a cluster asks for.
+fn in_slot_of(key: &str) -> String {
+    let has_tag = key
+        .split_once('{')
+        .and_then(|(_, rest)| rest.split_once('}'))
+        .is_some_and(|(tag, _)| !tag.is_empty());
+    if has_tag { key.into() } else { format!("{{{key}}}") }
+}
+
 /// The key of a claim's state.
 fn state_of(claim: &str) -> String {
     format!("{claim}:state")
 }
 
-/// The command that returns a claim's entries to the head of the queue, in their order.
-pub(super) fn return_command(config: &Config, claim: &str) -> String {
-    let quoted = |text: &str| format!("'{}'", text.replace('\'', r"'\''"));
-    format!(
-        "redis-cli {} EVAL \"while redis.call('LMOVE',KEYS[1],KEYS[2],'RIGHT','LEFT') do end return redis.call('HDEL',KEYS[3],\
-         'first','count')\" 3 {} {} {}",
-        config.redis_cli_options(),
-        quoted(claim),
-        quoted(config.key()),
-        quoted(&state_of(claim)),
-    )
+impl Claims {
+    /// The command that returns a claim's entries to the head of the queue, in their order.
+    pub(super) fn return_command(&self, config: &Config, claim: &str) -> String {
+        let quoted = |text: &str| format!("'{}'", text.replace('\'', r"'\''"));
+        format!(
+            "redis-cli {} EVAL \"while redis.call('LMOVE',KEYS[1],KEYS[2],'RIGHT','LEFT') do end return \
+             redis.call('HDEL',KEYS[3],'first','count')\" 3 {} {} {}",
+            config.address().redis_cli_options_at(&self.connection.node),
+            quoted(claim),
+            quoted(config.key()),
+            quoted(&state_of(claim)),
+        )
+    }
 }

@@ -1,29 +1,23 @@
 //! Which queue to read.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, str::FromStr, sync::Arc};
 
 use ays_core::command::DEFAULT_LIMIT_BYTES;
-use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo};
+use ays_redis::{Address, Server, without_password};
 
 /// The key that AYS used.
 pub const DEFAULT_KEY: &str = "db:queue:command";
 
-const FORMS: &str =
-    "redis://[USER:PASSWORD@]HOST[:PORT][/DB][#KEY] or redis+unix:///PATH[?db=DB][#KEY] would be right";
-
-/// Which queue to read: the server, the logical database and the list's key.
+/// Which queue to read: where Redis is, and the list's key.
 ///
-/// Read from `redis://[USER:PASSWORD@]HOST[:PORT][/DB][#KEY]`, `redis+unix:///PATH[?db=DB&user=USER&pass=PASSWORD][#KEY]`
-/// or the same with `unix://`. Port 6379, database 0 and key [`DEFAULT_KEY`] are the defaults. User and password are
-/// percent-encoded where they have characters that mean something in a URL (`#` is `%23`); the key is not: all that
-/// comes after the first `#` is the key.
+/// Read from an [`Address`] and `#KEY`, as `redis://[USER:PASSWORD@]HOST[:PORT][/DB][#KEY]`; without the latter, the key is
+/// [`DEFAULT_KEY`]. Nothing is percent-encoded in the key: all that comes after the first `#` is the key.
 ///
 /// Written out, and in the debug form, it is without user and password.
 #[derive(Clone)]
 pub struct Config {
-    connection: ConnectionInfo,
+    server: Arc<Server>,
     key: String,
-    server: String,
     limit_bytes: usize,
 }
 
@@ -50,32 +44,20 @@ impl Config {
         self.limit_bytes
     }
 
-    /// How to reach the server.
-    pub(super) fn connection(&self) -> ConnectionInfo {
-        self.connection.clone()
-    }
-
-    /// The server and the database, without user and password.
-    pub(super) fn server(&self) -> &str {
+    /// How to reach Redis.
+    pub(super) fn server(&self) -> &Server {
         &self.server
     }
 
-    /// The options with which redis-cli reaches the same database.
-    pub(super) fn redis_cli_options(&self) -> String {
-        let place = match self.connection.addr() {
-            ConnectionAddr::Unix(path) => format!("-s '{}'", path.display()),
-            ConnectionAddr::Tcp(host, port) => format!("-h {host} -p {port}"),
-            _ => String::new(),
-        };
-        let ask = if self.connection.redis_settings().password().is_some() { " --askpass" } else { "" };
-        let user = self.connection.redis_settings().username().map(|user| format!(" --user '{user}'"));
-        format!("{place} -n {}{}{ask}", self.connection.redis_settings().db(), user.unwrap_or_default())
+    /// Where Redis is, without user and password.
+    pub(super) fn address(&self) -> &Address {
+        self.server.address()
     }
 }
 
 impl fmt::Display for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}#{}", self.server, self.key)
+        write!(f, "{}#{}", self.address(), self.key)
     }
 }
 
@@ -88,105 +70,28 @@ impl fmt::Debug for Config {
 impl FromStr for Config {
     type Err = InvalidConfig;
 
+    /// Reads the files that the URL names, too, so that what is wrong with them is said at the start.
     fn from_str(url: &str) -> Result<Self, InvalidConfig> {
-        let wrong = |what: &str| InvalidConfig(format!("`{}` {what}; {FORMS}", without_password(url)));
-        let (base, key) = url.split_once('#').map_or((url, None), |(base, key)| (base, Some(key)));
-        let key = key.unwrap_or(DEFAULT_KEY);
+        let wrong = |what: &str, forms: &[String]| {
+            let forms: Vec<_> = forms.iter().map(|form| format!("{form}[#KEY]")).collect();
+            InvalidConfig(format!(
+                "`{}` {what}; {} would be right",
+                without_password(url),
+                forms.join(" or ")
+            ))
+        };
+        let one = ["redis://[USER:PASSWORD@]HOST[:PORT][/DB]".to_string()];
+        let (base, key) = url.split_once('#').unwrap_or((url, DEFAULT_KEY));
         if key.is_empty() {
-            return Err(wrong("has an empty key after the `#`"));
+            return Err(wrong("has an empty key after the `#`", &one));
         }
-        let Some((scheme, rest)) = base.split_once("://") else {
-            return Err(wrong("is not a URL"));
-        };
-        if key.contains('@') && !rest.contains('@') {
-            return Err(wrong("has a `#` before the `@`, where a password has it as `%23`"));
+        if key.contains('@') && !base.contains('@') {
+            return Err(wrong("has a `#` before the `@`, where a password has it as `%23`", &one));
         }
-        let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
-        let known: &[&str] = match scheme {
-            "redis" => {
-                let authority = path.split('/').next().unwrap_or_default();
-                let host = authority.rsplit('@').next().unwrap_or_default();
-                if host.is_empty() || host.starts_with(':') {
-                    return Err(wrong("names no host"));
-                }
-                let port =
-                    host.rsplit(']').next().and_then(|host| host.split_once(':')).map(|(_, port)| port);
-                if port.is_some_and(|port| port.parse::<u16>().is_err()) {
-                    return Err(wrong("has a port that is not a number from 0 to 65535"));
-                }
-                if let Some((_, database)) = path.split_once('/')
-                    && !database.is_empty()
-                {
-                    check_database(database).map_err(|what| wrong(&what))?;
-                }
-                &["protocol"]
-            }
-            "redis+unix" | "unix" => {
-                if !path.starts_with('/') || path.len() < 2 {
-                    return Err(wrong("names no socket; its path begins with a `/`"));
-                }
-                &["db", "user", "pass", "protocol"]
-            }
-            "rediss" => {
-                return Err(wrong(
-                    "asks for TLS, which this host does not speak to a command queue; a tunnel, as stunnel \
-                                  makes one, helps",
-                ));
-            }
-            _ => return Err(wrong("is not a URL of Redis")),
-        };
-        for (name, value) in query
-            .split('&')
-            .filter(|pair| !pair.is_empty())
-            .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
-        {
-            if !known.contains(&name) {
-                return Err(wrong(&format!(
-                    "has the parameter `{name}`, which is none of {}",
-                    known.join(", ")
-                )));
-            }
-            if name == "db" {
-                check_database(value).map_err(|what| wrong(&what))?;
-            }
-        }
-        let connection = base.into_connection_info().map_err(|error| {
-            wrong(&format!("cannot be read ({})", error.detail().unwrap_or("it is not a valid URL")))
-        })?;
-        let database = connection.redis_settings().db();
-        let server = match connection.addr() {
-            ConnectionAddr::Unix(path) => format!("redis+unix://{}?db={database}", path.display()),
-            ConnectionAddr::Tcp(host, port) if host.contains(':') => {
-                format!("redis://[{host}]:{port}/{database}")
-            }
-            address => format!("redis://{address}/{database}"),
-        };
-        let settings =
-            connection.redis_settings().clone().set_lib_name("ays-host", env!("CARGO_PKG_VERSION"));
-        let connection = connection.set_redis_settings(settings);
-        Ok(Self { connection, key: key.into(), server, limit_bytes: DEFAULT_LIMIT_BYTES })
-    }
-}
-
-fn check_database(database: &str) -> Result<(), String> {
-    match database.parse::<u32>() {
-        Ok(_) => Ok(()),
-        Err(_) => Err(format!("names the database `{database}`, which is not a number")),
-    }
-}
-
-/// The URL as it may be shown: what could be a password is left out.
-fn without_password(url: &str) -> String {
-    let shown = match (url.find("://"), url.rfind('@')) {
-        (Some(scheme), Some(at)) if at > scheme => {
-            format!("{}://…{}", url.get(..scheme).unwrap_or_default(), url.get(at..).unwrap_or_default())
-        }
-        _ => url.into(),
-    };
-    match (shown.split_once("pass="), shown.split_once('#')) {
-        (Some((before, _)), Some((_, key))) => format!("{before}pass=…#{key}"),
-        (Some((before, _)), None) => format!("{before}pass=…"),
-        (None, _) => shown,
+        let address: Address =
+            base.parse().map_err(|error: ays_redis::InvalidAddress| wrong(error.what(), error.forms()))?;
+        let server = Server::new(address).map_err(|error| InvalidConfig(error.to_string()))?;
+        Ok(Self { server: Arc::new(server), key: key.into(), limit_bytes: DEFAULT_LIMIT_BYTES })
     }
 }
 
@@ -195,44 +100,31 @@ mod tests {
     use super::*;
 
     #[test]
-    fn urls_are_read_with_their_defaults_and_shown_without_passwords() {
+    fn a_url_is_an_address_and_a_key_and_is_shown_without_passwords() {
         let table = [
             ("redis://localhost", "redis://localhost:6379/0#db:queue:command"),
-            ("redis://localhost:7000/3", "redis://localhost:7000/3#db:queue:command"),
             ("redis://:p%23w@localhost/", "redis://localhost:6379/0#db:queue:command"),
             ("redis://me:secret@[::1]:7000/3#a#b%20c", "redis://[::1]:7000/3#a#b%20c"),
-            ("redis+unix:///run/redis.sock", "redis+unix:///run/redis.sock?db=0#db:queue:command"),
             ("unix:///run/redis.sock?db=2&user=me&pass=secret#q", "redis+unix:///run/redis.sock?db=2#q"),
+            ("redis+cluster://:secret@a,b#q@c", "redis+cluster://a:6379,b:6379#q@c"),
+            ("rediss+sentinel://a/m", "rediss+sentinel://a:26379/m/0#db:queue:command"),
         ];
         for (url, shown) in table {
             let config: Config = url.parse().unwrap();
             assert_eq!(config.to_string(), shown, "{url}");
             assert!(!format!("{config:?}").contains("secret"));
         }
-        let config: Config = "redis://me:p%23w@localhost/".parse().unwrap();
-        assert_eq!(config.connection().redis_settings().password(), Some("p#w"));
-        assert_eq!(config.redis_cli_options(), "-h localhost -p 6379 -n 0 --user 'me' --askpass");
     }
 
     #[test]
     fn wrong_urls_say_what_is_wrong_and_never_the_password() {
         let table = [
-            ("localhost:6379", "is not a URL;"),
-            ("http://localhost", "is not a URL of Redis"),
-            ("rediss://localhost", "asks for TLS"),
-            ("redis://", "names no host"),
-            ("redis://:6379", "names no host"),
-            ("redis://:secret@:6379", "names no host"),
-            ("redis://localhost:port", "a port that is not a number"),
-            ("redis://u:secret@localhost:70000", "a port that is not a number"),
-            ("redis://localhost/one", "names the database `one`"),
-            ("redis://localhost/-1", "names the database `-1`"),
+            ("http://localhost", "is not a URL of Redis; redis://"),
             ("redis://localhost#", "an empty key"),
-            ("redis://localhost?db=1", "the parameter `db`"),
+            ("redis://localhost:port#q", "a port that is not a number from 1 to 65535; redis://[USER"),
             ("redis://u:sec#ret@localhost", "`%23`"),
-            ("redis+unix://socket", "names no socket"),
-            ("unix:///s?pass=secret&db=x#k", "names the database `x`"),
-            ("redis://u:secret@local host", "cannot be read"),
+            ("unix:///s?pass=secret&db=x#k", "which is not a number; redis+unix:///PATH[?db=DB&"),
+            ("rediss://:secret@h?tls-ca=/none.pem", "cannot use /none.pem as `tls-ca`"),
         ];
         for (url, part) in table {
             let error = url.parse::<Config>().unwrap_err().to_string();

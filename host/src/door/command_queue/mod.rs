@@ -43,6 +43,9 @@
 //! | `KEY:claim:STORE:state` | hash | the seal: `first`, the number of the first entry, and `count`; `next`, the number after those dropped; `door`, the name under which the store counts these numbers |
 //! | `KEY:claims` | set | the keys of all claims on this queue |
 //!
+//! In a cluster, the last three begin with `{KEY}` instead, unless `KEY` has a `{…}` itself: only keys of one hash slot can
+//! be used together there.
+//!
 //! A claim that another store has left behind is never taken: whether that store accepted its entries only that store
 //! knows. One warning says how many entries it holds and how to return them to the queue.
 

@@ -3,13 +3,13 @@
 use std::{convert::Infallible, fmt, sync::Arc, time::Duration, time::Instant};
 
 use ays_core::{EventName, Id};
+use ays_redis::Trouble;
 use ays_store::{Batch, Error, Store};
-use redis::RedisError;
 use tokio_util::sync::CancellationToken;
 
 use super::{
     backoff::Backoff,
-    claims::{Claims, return_command},
+    claims::Claims,
     config::Config,
     intake,
     status::StatusReader,
@@ -44,11 +44,11 @@ enum Stop {
     /// The store is closed.
     Store(Error),
     /// Redis refused a step.
-    Redis(Step, RedisError),
+    Redis(Step, Trouble),
 }
 
-fn refused(step: Step) -> impl FnOnce(RedisError) -> Stop {
-    move |error| Stop::Redis(step, error)
+fn refused(step: Step) -> impl FnOnce(Trouble) -> Stop {
+    move |trouble| Stop::Redis(step, trouble)
 }
 
 impl CommandQueue {
@@ -87,7 +87,7 @@ impl CommandQueue {
                     tracing::error!("the command queue is not read any more: {error}");
                     break Err(error);
                 }
-                Stop::Redis(step, error) => self.troubles.refused(step, &error),
+                Stop::Redis(step, trouble) => self.troubles.refused(step, &trouble),
             }
             tokio::select! {
                 () = shutdown.cancelled() => break Ok(()),
@@ -202,9 +202,9 @@ impl CommandQueue {
         let Some((_, second)) = self.look.filter(|(due, _)| *due <= clock::instant()) else { return Ok(()) };
         let (found, undecided) = match claims.stranded().await {
             Ok(found) => found,
-            Err(error) if error.is_io_error() => return Err(Stop::Redis(Step::Claim, error)),
-            Err(error) => {
-                tracing::debug!("cannot look for claims of other stores on the command queue: {error}");
+            Err(trouble) if trouble.needs_new_connection() => return Err(Stop::Redis(Step::Claim, trouble)),
+            Err(trouble) => {
+                tracing::debug!("cannot look for claims of other stores on the command queue: {trouble}");
                 (Vec::new(), false)
             }
         };
@@ -216,7 +216,7 @@ impl CommandQueue {
                  then accepted twice: {}",
                 claim.entries,
                 claim.key,
-                return_command(&self.config, &claim.key),
+                claims.return_command(&self.config, &claim.key),
             );
         }
         self.status.update(|status| status.stranded = found);

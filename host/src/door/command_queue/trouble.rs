@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use redis::{ErrorKind, RedisError};
+use ays_redis::{Sort, Trouble};
 
 use super::{config::Config, status::StatusReader};
 use crate::clock;
@@ -16,61 +16,18 @@ pub(super) enum Step {
     Drop,
 }
 
-/// What sort of trouble: while it stays the same, it is not said again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Sort {
-    Unreachable,
-    Silent,
-    Loading,
-    Denied,
-    ReadOnly,
-    Full,
-    WrongType,
-    CannotSave,
-    Busy,
-    Old,
-    Other,
+/// Whether no command at all is answered.
+fn is_connection(sort: Sort) -> bool {
+    matches!(
+        sort,
+        Sort::Unreachable | Sort::Disconnected | Sort::Silent | Sort::Loading | Sort::TooManyClients
+    )
 }
 
-impl Sort {
-    fn of(error: &RedisError) -> Self {
-        if error.is_timeout() {
-            return Self::Silent;
-        }
-        if error.kind() == ErrorKind::AuthenticationFailed {
-            return Self::Denied;
-        }
-        // Redis before 7 has the code of an error inside of a script only in its text.
-        let code = error.code().unwrap_or_default();
-        let text = error.to_string();
-        let is = |token: &str| code == token || text.contains(token);
-        if is("LOADING") || code == "MASTERDOWN" {
-            Self::Loading
-        } else if is("NOAUTH") || is("WRONGPASS") || is("NOPERM") {
-            Self::Denied
-        } else if is("READONLY") {
-            Self::ReadOnly
-        } else if is("OOM command") || code == "OOM" {
-            Self::Full
-        } else if is("WRONGTYPE") {
-            Self::WrongType
-        } else if is("MISCONF") {
-            Self::CannotSave
-        } else if code == "BUSY" {
-            Self::Busy
-        } else if text.to_lowercase().contains("unknown command") || text.contains("Unknown Redis command") {
-            Self::Old
-        } else if error.is_io_error() || error.is_connection_dropped() {
-            Self::Unreachable
-        } else {
-            Self::Other
-        }
-    }
-
-    /// Whether no command at all is answered.
-    fn is_connection(self) -> bool {
-        matches!(self, Self::Unreachable | Self::Silent | Self::Loading)
-    }
+/// Whether a trouble is the one that was said last, so that it is not said again.
+fn is_same(sort: Sort, last: Sort) -> bool {
+    // A server that has ended is lost first, and then cannot be reached.
+    sort == last || (sort == Sort::Unreachable && last == Sort::Disconnected)
 }
 
 /// Follows what goes wrong and well, and says what changes.
@@ -79,12 +36,12 @@ pub(super) struct Troubles {
     status: StatusReader,
     server: String,
     key: String,
-    now: Option<Trouble>,
+    now: Option<Now>,
     was_connected: bool,
 }
 
 #[derive(Debug)]
-struct Trouble {
+struct Now {
     sort: Sort,
     step: Step,
     since: Instant,
@@ -94,7 +51,7 @@ impl Troubles {
     pub(super) fn new(config: &Config, status: StatusReader) -> Self {
         Self {
             status,
-            server: config.server().into(),
+            server: config.address().to_string(),
             key: config.key().into(),
             now: None,
             was_connected: false,
@@ -102,12 +59,12 @@ impl Troubles {
     }
 
     /// Redis refused a step.
-    pub(super) fn refused(&mut self, step: Step, error: &RedisError) {
-        let sort = Sort::of(error);
-        let reason = self.reason(sort, error);
-        let known = self.now.as_ref().is_some_and(|trouble| trouble.sort == sort);
-        let since = self.now.as_ref().map_or_else(clock::instant, |trouble| trouble.since);
-        self.now = Some(Trouble { sort, step, since });
+    pub(super) fn refused(&mut self, step: Step, trouble: &Trouble) {
+        let sort = trouble.sort();
+        let reason = self.reason(trouble);
+        let known = self.now.as_ref().is_some_and(|last| is_same(sort, last.sort));
+        let since = self.now.as_ref().map_or_else(clock::instant, |last| last.since);
+        self.now = Some(Now { sort, step, since });
         if !known {
             tracing::warn!("the command queue stands still: {reason}. Trying again until it works");
         }
@@ -122,7 +79,7 @@ impl Troubles {
         // That a connection could be made proves little: a server that loads its data lets anyone connect.
         let over = self.now.as_ref().is_some_and(|trouble| {
             trouble.step == step
-                || (step == Step::Claim && (trouble.step == Step::Connect || trouble.sort.is_connection()))
+                || (step == Step::Claim && (trouble.step == Step::Connect || is_connection(trouble.sort)))
         });
         if self.now.is_some() && !over {
             return false;
@@ -131,7 +88,7 @@ impl Troubles {
         match self.now.take() {
             Some(trouble) => {
                 let span = readable(clock::instant().saturating_duration_since(trouble.since));
-                if trouble.sort.is_connection() && self.was_connected {
+                if is_connection(trouble.sort) && self.was_connected {
                     tracing::info!("connected to {server} again after {span}; the command queue goes on");
                 } else {
                     tracing::info!("the command queue `{}` on {server} can be read, after {span}", self.key);
@@ -150,37 +107,31 @@ impl Troubles {
         over
     }
 
-    fn reason(&self, sort: Sort, error: &RedisError) -> String {
-        let (server, key) = (&self.server, &self.key);
-        match sort {
-            Sort::Unreachable if self.was_connected => {
-                format!("the connection to {server} is lost ({error})")
+    fn reason(&self, trouble: &Trouble) -> String {
+        let (server, key, said) = (&self.server, &self.key, trouble.said());
+        match trouble.sort() {
+            Sort::Unreachable | Sort::Disconnected if self.was_connected => {
+                format!("the connection to {server} is lost ({said})")
             }
-            Sort::Unreachable => format!("{server} cannot be reached ({error})"),
-            Sort::Silent => format!("{server} does not answer ({error})"),
-            Sort::Loading => format!("{server} is loading its data"),
-            Sort::Denied => {
+            Sort::Unreachable => format!("{server} cannot be reached ({said})"),
+            Sort::Silent => format!("{server} does not answer ({said})"),
+            Sort::AuthRequired | Sort::WrongPassword | Sort::NoPermission => {
                 format!(
-                    "{server} denies access ({error}); the queue's URL takes USER:PASSWORD@ before the host, and the \
-                         user needs to read and write `{key}` and `{key}:claim*`"
+                    "{server} denies access ({said}); the queue's URL takes USER:PASSWORD@ before the host, and the \
+                     user needs to read and write `{key}` and `{key}:claim*`"
                 )
             }
             Sort::ReadOnly => {
                 format!("{server} is a read-only replica; the queue's URL needs to name the primary")
             }
-            Sort::Full => format!("{server} is out of memory (maxmemory) and refuses to wait on the queue"),
+            Sort::OutOfMemory => {
+                format!("{server} is out of memory (maxmemory) and refuses to wait on the queue")
+            }
             Sort::WrongType => format!(
                 "a key of the queue is not what it should be: `{key}` and `{key}:claim:…` need to be lists, \
                  `{key}:claim:…:state` a hash, `{key}:claims` a set; on {server}, `redis-cli type KEY` says what each is"
             ),
-            Sort::CannotSave => {
-                format!("{server} cannot write to its disk, and so takes no writes ({error})")
-            }
-            Sort::Busy => format!("{server} is busy with somebody's script ({error})"),
-            Sort::Old => {
-                format!("{server} is too old ({error}); Redis 6.2 or Valkey 7.2, or newer, is needed")
-            }
-            Sort::Other => format!("{server}: {error}"),
+            _ => trouble.to_string(),
         }
     }
 }
