@@ -64,7 +64,8 @@ impl Ledger {
         self.services.values().flat_map(BTreeMap::values).map(|stream| stream.unsure.len() as u64).sum()
     }
 
-    /// Waits until all that was sent is done, for as long as it goes on.
+    /// Waits until all that was sent is done, for as long as it goes on, or until nothing is left to do: [`check`](Self::check)
+    /// says what is missing then.
     pub fn wait_until_done(&self, host: &Host, queued: impl Fn() -> u64) {
         let mut seen = None;
         let mut since = Instant::now();
@@ -85,12 +86,13 @@ impl Ledger {
                 })
                 .collect();
             let queued = queued();
-            let idle = behind.is_empty() && queued == 0 && ready["store"]["pending"] == 0;
+            let idle = queued == 0 && ready["store"]["pending"] == 0;
+            // What was never acknowledged has a moment to come in, and what is on its way to a mailbox a longer one.
+            let moment = Duration::from_secs(if behind.is_empty() { 1 } else { 15 });
             let now = Some((counts, queued));
             if now != seen {
                 (seen, since) = (now, Instant::now());
-            } else if idle && since.elapsed() > Duration::from_secs(1) {
-                // What was never acknowledged has had a moment to come in.
+            } else if idle && since.elapsed() > moment {
                 return;
             }
             if since.elapsed() > PATIENCE {
