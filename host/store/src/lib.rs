@@ -9,8 +9,10 @@ mod backlog;
 pub mod contract;
 mod decide;
 pub mod embedded;
+mod page;
 mod query;
 mod record;
+pub mod redis;
 mod step;
 
 pub use query::{DeadQuery, FilterQuery, JobQuery, Page, Paging, ScheduleQuery, ServiceQuery};
@@ -32,7 +34,7 @@ use ays_core::{
 };
 
 /// Why a store did not do what it was asked to.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum Error {
     /// There is no such thing; says what was looked for.
     #[error("{0}")]
@@ -46,6 +48,9 @@ pub enum Error {
     /// The store was written by a version that this one does not know; says which.
     #[error("{0}")]
     Version(String),
+    /// The store cannot be used now, as when its server is gone; says why. It may be again.
+    #[error("the store cannot be used now: {0}")]
+    Unavailable(String),
     /// The store is closed, or failed before and refuses everything since: what is not durable must not be taken
     /// for durable.
     #[error("the store is closed: {0}")]
@@ -115,6 +120,12 @@ pub trait Store: Send + Sync + 'static {
     /// Gives taken jobs back that were not executed.
     async fn release(&self, service: &ServiceKey, jobs: &[Id]) -> Result<()>;
 
+    /// Waits until jobs are no longer the taker's, since another host cancelled them or owns their services now, and says
+    /// which: what executes them may stop, for its attempts are void.
+    async fn recalled(&self) -> Vec<Id> {
+        std::future::pending().await
+    }
+
     /// Puts jobs of occurrences that are due by `now` into their mailboxes, and wakes takers for `retrying` jobs that
     /// fell due. Says when to call again.
     async fn tick(&self, now: Timestamp) -> Result<Ticked>;
@@ -168,6 +179,16 @@ pub trait Store: Send + Sync + 'static {
     async fn last_claim(&self, door: &str) -> Result<u64>;
     /// How it is doing.
     async fn status(&self) -> Result<StoreStatus>;
+
+    /// Why the store cannot be used now, if so. It tries again by itself.
+    fn trouble(&self) -> Option<String> {
+        None
+    }
+
+    /// What time it is by the store's own clock, if it has one: hosts that share a store go by it, and not by theirs.
+    fn time(&self) -> Option<Timestamp> {
+        None
+    }
 
     /// A name for this store that stays the same for as long as its content lives, and that no other store has: doors
     /// put it on what they claim.

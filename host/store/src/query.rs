@@ -1,6 +1,9 @@
 //! What can be asked of a store.
 
-use ays_core::{EventName, ServiceKey, Timestamp, job::JobState};
+use ays_core::{
+    EventName, ServiceKey, Timestamp,
+    job::{Job, JobState},
+};
 use serde::{Deserialize, Serialize};
 
 /// Which part of a list.
@@ -74,4 +77,14 @@ pub struct JobQuery {
 pub struct DeadQuery {
     /// Jobs on this service.
     pub service: Option<ServiceKey>,
+}
+
+/// Whether a query wants this job.
+pub(crate) fn wanted(query: &JobQuery, job: &Job) -> bool {
+    query.service.as_ref().is_none_or(|key| job.service == *key)
+        && query.actor.as_ref().is_none_or(|actor| job.service.actor() == actor)
+        && query.action.as_ref().is_none_or(|action| job.action == *action)
+        && query.state.is_none_or(|state| job.state == state)
+        && query.cause.as_ref().is_none_or(|cause| job.cause.kind() == cause)
+        && query.since.is_none_or(|since| job.created_at >= since)
 }

@@ -188,6 +188,12 @@ pub struct StoreStatus {
     pub services: u64,
     /// Changes that were made durable since the store was opened.
     pub changes: u64,
-    /// Writes to the disk (fsync) that this took.
+    /// Commits that this took: writes to the disk (fsync), or calls of a script.
     pub syncs: u64,
+    /// How many hosts share the store.
+    pub hosts: u64,
+    /// How many partitions were taken over from hosts whose lease was over, ever.
+    pub takeovers: u64,
+    /// How many turns were refused, ever, since their service was another host's by then.
+    pub refused_turns: u64,
 }

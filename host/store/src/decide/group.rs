@@ -64,6 +64,11 @@ impl Group {
         }
     }
 
+    /// The services whose record or schedules changed; some twice.
+    pub(crate) fn changed_services(&self) -> impl Iterator<Item = &ServiceKey> {
+        self.services.iter().chain(self.schedules.iter().map(|(service, _)| service))
+    }
+
     /// Whether there is nothing to write.
     pub(crate) fn is_empty(&self) -> bool {
         self.arrived.is_empty()

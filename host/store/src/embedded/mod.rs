@@ -370,6 +370,9 @@ impl Store for Embedded {
             services: counts.services,
             changes: self.shared.changes.load(Relaxed),
             syncs: self.shared.syncs.load(Relaxed),
+            hosts: 1,
+            takeovers: 0,
+            refused_turns: 0,
         })
     }
 

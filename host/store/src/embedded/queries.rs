@@ -22,37 +22,13 @@ use super::{
 };
 use crate::{
     DeadLetter, DeadQuery, Error, FilterQuery, JobQuery, Page, Paging, Result, ScheduleQuery, ServiceQuery,
+    page::{id_cursor, no_cursor, page},
+    query::wanted,
     record::from_json,
 };
 
 /// How many rows a page looks at before it is returned with what was found.
 const MOST_ROWS: usize = 10_000;
-
-/// Makes a page of what `rows` gives: each with its cursor, or none for what the query does not want.
-fn page<T>(rows: impl Iterator<Item = Result<(String, Option<T>)>>, paging: &Paging) -> Result<Page<T>> {
-    let limit = paging.limit.max(1);
-    let mut items = Vec::new();
-    let mut last = None;
-    for (looked_at, row) in rows.enumerate() {
-        // There is a further row, so there is a further page.
-        if items.len() == limit || looked_at == MOST_ROWS {
-            return Ok(Page { items, next: last });
-        }
-        let (cursor, item) = row?;
-        items.extend(item);
-        last = Some(cursor);
-    }
-    Ok(Page { items, next: None })
-}
-
-fn no_cursor(cursor: &str) -> Error {
-    Error::NotFound(format!("`{cursor}` is not a cursor: use the `next` of a page as it is"))
-}
-
-fn id_cursor(paging: &Paging) -> Result<Option<Id>> {
-    let parse = |cursor: &String| cursor.parse().map_err(|_| no_cursor(cursor));
-    paging.cursor.as_ref().map(parse).transpose()
-}
 
 /// The rows after a key.
 fn after(key: Option<Vec<u8>>) -> (Bound<Vec<u8>>, Bound<Vec<u8>>) {
@@ -75,7 +51,7 @@ pub(super) fn services(reading: &Reading, query: &ServiceQuery, paging: &Paging)
         let wanted = query.actor.as_ref().is_none_or(|actor| service.key.actor() == actor);
         Ok((service.key.to_string(), wanted.then_some(service)))
     });
-    page(rows, paging)
+    page(rows, paging, MOST_ROWS)
 }
 
 pub(super) fn service(reading: &Reading, key: &ServiceKey) -> Result<Option<Service>> {
@@ -92,7 +68,7 @@ pub(super) fn filters(reading: &Reading, query: &FilterQuery, paging: &Paging) -
             && query.event.as_ref().is_none_or(|event| subscription.filter.event == *event);
         Ok((subscription.seq.to_string(), wanted.then_some(subscription)))
     });
-    page(rows, paging)
+    page(rows, paging, MOST_ROWS)
 }
 
 pub(super) fn schedules(reading: &Reading, query: &ScheduleQuery, paging: &Paging) -> Result<Page<Schedule>> {
@@ -109,7 +85,7 @@ pub(super) fn schedules(reading: &Reading, query: &ScheduleQuery, paging: &Pagin
         let wanted = query.service.as_ref().is_none_or(|key| schedule.service == *key);
         Ok((format!("{}/{}", schedule.service, schedule.action), wanted.then_some(schedule)))
     });
-    page(rows, paging)
+    page(rows, paging, MOST_ROWS)
 }
 
 pub(super) fn dead(reading: &Reading, query: &DeadQuery, paging: &Paging) -> Result<Page<DeadLetter>> {
@@ -122,7 +98,7 @@ pub(super) fn dead(reading: &Reading, query: &DeadQuery, paging: &Paging) -> Res
             .is_none_or(|key| letter.job.as_ref().is_some_and(|job| job.service == *key));
         Ok((letter.id.to_string(), wanted.then_some(letter)))
     });
-    page(rows, paging)
+    page(rows, paging, MOST_ROWS)
 }
 
 pub(super) fn dead_letter(reading: &Reading, id: Id) -> Result<Option<DeadLetter>> {
@@ -140,7 +116,7 @@ pub(super) fn unmatched(reading: &Reading, paging: &Paging) -> Result<Page<Event
             Ok((event.id.to_string(), Some(event)))
         },
     );
-    page(rows, paging)
+    page(rows, paging, MOST_ROWS)
 }
 
 pub(super) fn run(reading: &Reading, id: Id) -> Result<Option<Run>> {
@@ -230,7 +206,11 @@ pub(super) fn jobs(
         (Ok((id, _)), Some(least)) => *id >= least,
         _ => true,
     });
-    page(rows.map(|row| row.map(|(id, job)| (id.to_string(), wanted(query, &job).then_some(job)))), paging)
+    page(
+        rows.map(|row| row.map(|(id, job)| (id.to_string(), wanted(query, &job).then_some(job)))),
+        paging,
+        MOST_ROWS,
+    )
 }
 
 fn row(guard: Guard) -> Result<(Id, Job)> {
@@ -265,15 +245,6 @@ fn by_service<'a>(
         let job = get::<Job>(snapshot, &piece.records, &id.to_bytes())?;
         job.map(|job| (id, job)).ok_or_else(|| Error::Io(format!("the record of job {id} is missing")))
     }))
-}
-
-fn wanted(query: &JobQuery, job: &Job) -> bool {
-    query.service.as_ref().is_none_or(|key| job.service == *key)
-        && query.actor.as_ref().is_none_or(|actor| job.service.actor() == actor)
-        && query.action.as_ref().is_none_or(|action| job.action == *action)
-        && query.state.is_none_or(|state| job.state == state)
-        && query.cause.as_ref().is_none_or(|cause| job.cause.kind() == cause)
-        && query.since.is_none_or(|since| job.created_at >= since)
 }
 
 /// Several places as one, youngest first.

@@ -1,0 +1,254 @@
+//! Which partitions are this host's: renews its lease, takes what is its share, gives back what is another's.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use ays_core::partition::{self, PARTITIONS};
+use tokio::sync::{mpsc, oneshot};
+
+use super::{
+    Shared,
+    args::Args,
+    scripts,
+    timer::{self, Instant},
+    value::{list, number, pairs, text},
+    writer::Request,
+};
+use crate::{Error, Result};
+
+/// How often it looks whether what is to be given back is idle.
+const HANDING_OVER: Duration = Duration::from_millis(10);
+/// How soon it tries again when Redis cannot be used.
+const AGAIN: Duration = Duration::from_millis(100);
+/// How much later than another host's lease ends it looks whether that host is gone.
+const GONE: Duration = Duration::from_millis(20);
+
+/// What Redis says of leases.
+struct View {
+    /// What time it is there, in ms since 1970.
+    now_ms: u64,
+    /// This host had no lease before.
+    joined: bool,
+    /// Hosts that live, and when their leases end.
+    hosts: BTreeMap<String, u64>,
+    /// Partition → its owner, and owner and fence.
+    owners: HashMap<u16, (String, Arc<str>)>,
+}
+
+/// What is to be done next.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Plan {
+    claim: Vec<u16>,
+    give_back: Vec<u16>,
+}
+
+pub(super) struct Leases {
+    shared: Arc<Shared>,
+    requests: mpsc::UnboundedSender<Request>,
+    life: Duration,
+    /// When this host's lease ends, by its own clock.
+    ends: Instant,
+    plan: Plan,
+    /// Whether it has had a lease before.
+    began: bool,
+}
+
+impl Leases {
+    pub(super) fn new(shared: Arc<Shared>, requests: mpsc::UnboundedSender<Request>, life: Duration) -> Self {
+        Self { shared, requests, life, ends: timer::now(), plan: Plan::default(), began: false }
+    }
+
+    /// Joins the others, and takes what is free of this host's share.
+    ///
+    /// # Errors
+    /// If Redis cannot be used.
+    pub(super) async fn join(&mut self) -> Result<()> {
+        loop {
+            self.renew().await?;
+            if self.plan.claim.is_empty() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Goes on until the store is closed.
+    pub(super) async fn run(mut self) {
+        let closing = self.shared.closing.clone();
+        loop {
+            let nap = match self.renew().await {
+                Ok(()) if self.plan != Plan::default() => continue,
+                Ok(()) => self.nap(),
+                Err(_) => AGAIN,
+            };
+            let shared = self.shared.clone();
+            tokio::select! {
+                () = closing.cancelled() => return,
+                () = shared.nudge.notified() => {}
+                () = timer::sleep(nap) => {}
+            }
+        }
+    }
+
+    /// Until when nothing has to be done.
+    fn nap(&self) -> Duration {
+        let mut nap = self.life / 3;
+        if self.shared.memory().owned.values().any(|owned| owned.leaving) {
+            nap = nap.min(HANDING_OVER);
+        }
+        let view = self.shared.lease.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some(first) = view.others_end_ms.iter().min() {
+            nap = nap.min(Duration::from_millis(first.saturating_sub(view.now_ms)) + GONE);
+        }
+        nap
+    }
+
+    /// Renews the lease, and does what is planned.
+    async fn renew(&mut self) -> Result<()> {
+        let mut args = Args::default();
+        args.push(self.shared.host.as_ref()).show(self.life.as_millis());
+        for partitions in [&self.plan.give_back, &self.plan.claim] {
+            args.show(partitions.len());
+            for partition in partitions {
+                args.show(partition);
+            }
+        }
+        // What is given back must not be begun meanwhile.
+        self.shared.memory().lose(&self.plan.give_back);
+        self.plan = Plan::default();
+        let sent = timer::now();
+        let margin = self.life / 10;
+        let left = self.ends.saturating_duration_since(sent + margin).max(AGAIN);
+        let answer = match timer::within(left, self.shared.link.call(&scripts::LEASE, &args)).await {
+            Some(Ok(answer)) => answer,
+            failed => {
+                if let Some(Err(trouble)) = failed {
+                    self.shared.trouble(&trouble);
+                }
+                if timer::now() + margin >= self.ends && self.began {
+                    let mut memory = self.shared.memory();
+                    if !memory.owned.is_empty() {
+                        tracing::warn!(
+                            "the lease of this host ends and cannot be renewed: what is being executed is stopped"
+                        );
+                        memory.lose_all();
+                        drop(memory);
+                        self.shared.tell(true);
+                    }
+                }
+                return Err(Error::Unavailable("its lease cannot be renewed".into()));
+            }
+        };
+        self.shared.works();
+        let view = view(answer)?;
+        if view.joined && self.began {
+            tracing::warn!("the lease of this host was over: it begins anew");
+            let _ = self.requests.send(Request::Forget);
+        }
+        self.began = true;
+        self.ends = sent + self.life;
+        self.take_over(view).await
+    }
+
+    async fn take_over(&mut self, view: View) -> Result<()> {
+        let host = self.shared.host.clone();
+        let mine: HashMap<u16, Arc<str>> = view
+            .owners
+            .iter()
+            .filter(|(_, (owner, _))| **owner == *host)
+            .map(|(partition, (_, token))| (*partition, token.clone()))
+            .collect();
+        let live = || view.hosts.keys().map(String::as_str);
+        let mut new = Vec::new();
+        {
+            let mut memory = self.shared.memory();
+            let lost: Vec<u16> = memory
+                .owned
+                .iter()
+                .filter(|(partition, owned)| mine.get(partition) != Some(&owned.token))
+                .map(|(partition, _)| *partition)
+                .collect();
+            memory.lose(&lost);
+            let haunted = memory.haunted();
+            for (partition, token) in &mine {
+                if !memory.owned.contains_key(partition) && !haunted.contains(partition) {
+                    new.push((*partition, token.clone()));
+                }
+            }
+            let mut stays = Vec::new();
+            for (partition, owned) in &mut memory.owned {
+                let leaving = partition::owner(*partition, live()).is_some_and(|owner| owner != &*host);
+                if owned.leaving && !leaving {
+                    stays.push(*partition);
+                }
+                owned.leaving = leaving;
+            }
+            memory.queue_all(&stays);
+            self.plan.give_back = memory.idle_leaving();
+            self.plan.claim = (0..PARTITIONS)
+                .filter(|partition| partition::owner(*partition, live()) == Some(&*host))
+                .filter(|partition| !mine.contains_key(partition) && !haunted.contains(partition))
+                .filter(|partition| {
+                    view.owners.get(partition).is_none_or(|(owner, _)| !view.hosts.contains_key(owner))
+                })
+                .collect();
+            if !lost.is_empty() {
+                tracing::info!(partitions = lost.len(), "partitions are another host's now");
+            }
+        }
+        {
+            let mut known = self.shared.lease.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            known.now_ms = view.now_ms;
+            known.read_at = timer::now();
+            known.hosts = view.hosts.keys().cloned().collect();
+            known.others_end_ms =
+                view.hosts.iter().filter(|(other, _)| **other != *host).map(|(_, ends)| *ends).collect();
+        }
+        self.shared.tell(true);
+        if !new.is_empty() {
+            tracing::debug!(partitions = new.len(), "partitions are this host's");
+            let (reply, answer) = oneshot::channel();
+            let closed = || Error::Closed("its writer is gone".into());
+            self.requests.send(Request::Own(new, reply)).map_err(|_| closed())?;
+            answer.await.map_err(|_| closed())??;
+        }
+        Ok(())
+    }
+
+    /// Gives everything back: the others need not wait for the lease to end.
+    pub(super) async fn leave(shared: &Shared) {
+        let mut args = Args::default();
+        args.push(shared.host.as_ref()).show(0);
+        let mine: HashSet<u16> = shared.memory().owned.keys().copied().collect();
+        args.show(mine.len());
+        for partition in mine {
+            args.show(partition);
+        }
+        args.show(0);
+        let _ = timer::within(Duration::from_secs(2), shared.link.call(&scripts::LEASE, &args)).await;
+    }
+}
+
+fn view(answer: redis::Value) -> Result<View> {
+    let mut answer = list(answer)?.into_iter();
+    let mut next = || answer.next().unwrap_or(redis::Value::Nil);
+    let now_ms = number(next())?;
+    let joined = number(next())? == 1;
+    let mut hosts = BTreeMap::new();
+    for (host, ends) in pairs(next())? {
+        let ends = std::str::from_utf8(&ends).ok().and_then(|ends| ends.parse::<f64>().ok()).unwrap_or(0.0);
+        // Milliseconds since 1970 are far within what a double holds exactly.
+        hosts.insert(host, ends as u64);
+    }
+    let mut owners = HashMap::new();
+    for (partition, owner) in pairs(next())? {
+        let owner = text(redis::Value::BulkString(owner))?.unwrap_or_default();
+        let host = owner.split(' ').next().unwrap_or_default().to_owned();
+        if let Ok(partition) = partition.parse() {
+            owners.insert(partition, (host, owner.into()));
+        }
+    }
+    Ok(View { now_ms, joined, hosts, owners })
+}
