@@ -1,14 +1,29 @@
 //! The clock: the one place where the host asks what time it is, and where it waits.
 #![allow(clippy::disallowed_methods, reason = "this is the module that the others are sent to")]
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::{
+    sync::atomic::{AtomicI64, Ordering::Relaxed},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
 
 use ays_core::Timestamp;
 
+/// How much later it is by the clock that all hosts go by than by this machine's, in milliseconds.
+static AHEAD_MS: AtomicI64 = AtomicI64::new(0);
+
 /// What time it is.
 pub fn now() -> Timestamp {
+    Timestamp::from_millis(local_ms().saturating_add(AHEAD_MS.load(Relaxed)))
+}
+
+/// Sets the clock, as hosts do that share a store. The machine's stays as it is.
+pub fn set(now: Timestamp) {
+    AHEAD_MS.store(now.millis().saturating_sub(local_ms()), Relaxed);
+}
+
+fn local_ms() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Timestamp::from_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// A reading of the monotonic clock, for measuring how long something takes.

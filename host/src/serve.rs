@@ -31,6 +31,8 @@ pub struct Settings {
     pub actors: PathBuf,
     /// Where everything is kept.
     pub store: store::Address,
+    /// For how long a host that shares the store may be silent.
+    pub lease: Duration,
     /// Where the API listens.
     pub listen: SocketAddr,
     /// The namespace to serve.
@@ -49,6 +51,8 @@ pub struct Settings {
     pub engine: ays_engine::Options,
 }
 
+/// How often the host's clock is set by the store's.
+const FOLLOW_EVERY: Duration = Duration::from_millis(500);
 /// How often history is looked through for what is past keeping.
 const RETAIN_EVERY: Duration = Duration::from_secs(60);
 
@@ -80,7 +84,7 @@ async fn serve_with(
         .await
         .with_context(|| format!("cannot listen on {}; `--listen` names another address", settings.listen))?;
     let address = listener.local_addr().context("cannot tell the address")?;
-    let store = settings.store.open(&settings.namespace).await?;
+    let store = settings.store.open(&settings.namespace, settings.lease).await?;
     let outcome = run(settings, store.clone(), listener, address, guests, &stop).await;
     stop.cancel();
     let closed = store.close().await.context("cannot close the store");
@@ -118,6 +122,7 @@ async fn run(
         tokio::spawn(async move { dispatcher.run(&guests, drain).await })
     };
     let ticking = tokio::spawn(scheduler::run(store.clone(), stopping.clone(), broken.clone()));
+    let following = tokio::spawn(follow(store.clone(), cancels.clone()));
     let retaining = tokio::spawn(retain(store.clone(), settings.retention, stopping.clone()));
     let queue = settings.command_queue.map(|config| {
         let hub = hub.clone();
@@ -167,6 +172,7 @@ async fn run(
         let _ = reading.await;
     }
     let _ = tokio::join!(dispatching, ticking, retaining);
+    following.abort();
     // Requests under way get a moment; watchers of the stream would stay for ever.
     let _ = tokio::time::timeout(Duration::from_millis(500), serving).await;
     started?;
@@ -220,6 +226,19 @@ async fn begin(
         info!("running {action}: {}", runs::describe(&run));
     }
     Ok(())
+}
+
+/// Goes by the store's clock, if it has one, and has guests stopped whose jobs are no longer this host's.
+async fn follow(store: Arc<dyn Store>, cancels: dispatcher::Cancels) {
+    loop {
+        if let Some(time) = store.time() {
+            clock::set(time);
+        }
+        tokio::select! {
+            recalled = store.recalled() => recalled.into_iter().for_each(|job| cancels.tell(job)),
+            () = clock::sleep(FOLLOW_EVERY) => {}
+        }
+    }
 }
 
 async fn retain(store: Arc<dyn Store>, policy: RetentionPolicy, stop: CancellationToken) {

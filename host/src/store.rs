@@ -1,12 +1,15 @@
 //! Which store: the addresses that `--store` takes.
 
-use std::{path::PathBuf, str::FromStr, sync::Arc};
+use std::{path::PathBuf, str::FromStr, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
+use ays_redis::{ConnectOptions, Server};
 use ays_store::{
     Store,
-    embedded::{Embedded, Options},
+    embedded::{self, Embedded},
+    redis::{self, Redis},
 };
+use tracing::warn;
 
 use crate::clock;
 
@@ -15,6 +18,8 @@ use crate::clock;
 pub enum Address {
     /// In a folder, by the embedded store: `file:PATH`.
     File(PathBuf),
+    /// In Redis or Valkey, shared with other hosts: see [`ays_redis::Address`].
+    Redis(ays_redis::Address),
     /// Nowhere: gone when the host ends. For tests: `memory:`.
     Memory,
 }
@@ -28,26 +33,48 @@ impl FromStr for Address {
                 Ok(Self::File(path.strip_prefix("//").unwrap_or(path).into()))
             }
             Some(("memory", "")) => Ok(Self::Memory),
-            _ => Err(format!("`{text}` is not a store; it takes file:PATH or memory:")),
+            Some((scheme, _)) if scheme.starts_with("redis") || scheme.starts_with("unix") => {
+                text.parse().map(Self::Redis).map_err(|e: ays_redis::InvalidAddress| e.to_string())
+            }
+            _ => Err(format!("`{text}` is not a store; it takes file:PATH, redis://HOST or memory:")),
         }
     }
 }
 
 impl Address {
-    /// Opens the store.
+    /// Opens the store. `lease` is for how long a host that shares it may be silent.
     ///
     /// # Errors
-    /// If another host holds it, or it was written by a newer version, or it cannot be read.
-    pub async fn open(&self, namespace: &str) -> anyhow::Result<Arc<dyn Store>> {
-        let this = self.clone();
+    /// If another host holds it, or it was written by a newer version, or it cannot be read or reached.
+    pub async fn open(&self, namespace: &str, lease: Duration) -> anyhow::Result<Arc<dyn Store>> {
         let name = namespace.to_owned();
-        // Opening reads back what is pending, which may be much.
-        let opened = tokio::task::spawn_blocking(move || -> ays_store::Result<Arc<dyn Store>> {
-            Ok(match this {
-                Self::File(path) => Arc::new(Embedded::open(&path, &name, Options::default(), clock::now())?),
-                Self::Memory => Arc::new(Embedded::in_memory(&name)?),
-            })
-        });
-        Ok(opened.await.context("opening the store died")??)
+        let opened: ays_store::Result<Arc<dyn Store>> = match self.clone() {
+            // Opening reads back what is pending, which may be much.
+            Self::File(path) => {
+                let open = move || Embedded::open(&path, &name, embedded::Options::default(), clock::now());
+                let opened = tokio::task::spawn_blocking(open).await.context("opening the store died")?;
+                opened.map(|store| Arc::new(store) as _)
+            }
+            Self::Memory => Embedded::in_memory(&name).map(|store| Arc::new(store) as _),
+            Self::Redis(address) => {
+                let server = Arc::new(Server::new(address)?);
+                tell_dangers(&server).await;
+                let mut options = redis::Options::default();
+                options.lease = lease;
+                let store = Redis::open(server, &name, options, clock::now()).await;
+                store.map(|store| Arc::new(store) as _)
+            }
+        };
+        Ok(opened?)
+    }
+}
+
+/// Says what of the server's configuration endangers what is kept there, and how to put it right.
+async fn tell_dangers(server: &Server) {
+    let Ok(mut connection) = server.connect(b"", ConnectOptions::default()).await else { return };
+    if let Ok(settings) = ays_redis::settings(&mut connection).await {
+        for warning in settings.warnings(server.address()) {
+            warn!("{}; to put it right: {}", warning.what, warning.fix);
+        }
     }
 }

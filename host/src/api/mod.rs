@@ -101,7 +101,10 @@ fn body(body: Body) -> Result<Bytes, ApiError> {
 /// with what is missing otherwise.
 async fn ready(State(context): State<Context>) -> (StatusCode, Json<serde_json::Value>) {
     let started = *context.ready.borrow();
-    let store = context.store.status().await;
+    let store = match context.store.trouble() {
+        Some(trouble) => Err(ays_store::Error::Unavailable(trouble)),
+        None => context.store.status().await,
+    };
     let queue = context.queue.as_ref().map(command_queue::StatusReader::get);
     let connected = queue.as_ref().is_none_or(|queue| queue.connected);
     let ready = started && store.is_ok() && connected;

@@ -19,9 +19,20 @@ pub(super) struct Args {
     /// The folder of components (*.wasm), as `ays-host build` makes it
     #[arg(long, value_name = "DIR", env = "AYS_ACTORS", default_value = "actors")]
     actors: PathBuf,
-    /// Where everything is kept: file:PATH, or memory: for tests
-    #[arg(long, value_name = "URL", env = "AYS_STORE", default_value = "file:.ays/state")]
+    /// Where everything is kept: file:PATH; in Redis or Valkey, shared by several hosts, redis://HOST:PORT[/DB], the
+    /// other forms of --command-queue without a key, and with TLS rediss://; or memory: for tests
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "AYS_STORE",
+        default_value = "file:.ays/state",
+        hide_env_values = true
+    )]
     store: store::Address,
+    /// For how long a host that shares the store may be silent before others take over its services, in seconds. All
+    /// hosts of a namespace should say the same
+    #[arg(long, value_name = "SECONDS", env = "AYS_LEASE", default_value_t = 10.0, value_parser = lease)]
+    lease: f64,
     /// Where the HTTP API listens
     #[arg(long, value_name = "ADDR", env = "AYS_LISTEN", default_value = "127.0.0.1:8642")]
     listen: SocketAddr,
@@ -31,9 +42,10 @@ pub(super) struct Args {
     /// Read events from a Redis list: redis://HOST:PORT[/DB][#KEY], a unix socket,
     /// redis+unix:///PATH[?db=DB][#KEY], a cluster, redis+cluster://HOST1,HOST2[#KEY], or the primary of sentinels,
     /// redis+sentinel://HOST1,HOST2/MASTER-NAME[/DB][#KEY]; with TLS by rediss instead of redis. The key is
-    /// db:queue:command unless it is said
+    /// db:queue:command unless it is said. `none` reads none; where everything is kept in Redis, the queue there is
+    /// read unless another is named
     #[arg(long, value_name = "URL", env = "AYS_COMMAND_QUEUE", hide_env_values = true)]
-    command_queue: Option<command_queue::Config>,
+    command_queue: Option<Queue>,
     /// Run this action on all services that have it, once the blueprints are applied
     #[arg(long, value_name = "ACTION", env = "AYS_RUN")]
     run: Option<String>,
@@ -55,9 +67,38 @@ pub(super) struct Args {
     /// How long finished jobs are kept, in days
     #[arg(long, value_name = "DAYS", env = "AYS_KEEP_DAYS", default_value_t = 30)]
     keep_days: u32,
-    /// How many finished jobs are kept
-    #[arg(long, value_name = "N", env = "AYS_KEEP_JOBS", default_value_t = 10_000_000)]
-    keep_jobs: u64,
+    /// How many finished jobs are kept [default: 10000000, or 1000000 in Redis, where they take about 1 KB of memory each]
+    #[arg(long, value_name = "N", env = "AYS_KEEP_JOBS")]
+    keep_jobs: Option<u64>,
+}
+
+/// What `--command-queue` takes.
+#[derive(Clone, Debug)]
+enum Queue {
+    None,
+    Some(command_queue::Config),
+}
+
+impl std::str::FromStr for Queue {
+    type Err = command_queue::InvalidConfig;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text == "none" { Ok(Self::None) } else { text.parse().map(Self::Some) }
+    }
+}
+
+/// The queue that is to be read.
+fn queue(named: Option<Queue>, store: &store::Address) -> anyhow::Result<Option<command_queue::Config>> {
+    match (named, store) {
+        (Some(Queue::Some(config)), _) => Ok(Some(config)),
+        (None, store::Address::Redis(address)) => Ok(Some(command_queue::Config::new(address.clone())?)),
+        (Some(Queue::None) | None, _) => Ok(None),
+    }
+}
+
+fn lease(text: &str) -> Result<f64, String> {
+    let seconds: f64 = text.parse().map_err(|_| "a number of seconds is needed".to_owned())?;
+    if (1.0..=3600.0).contains(&seconds) { Ok(seconds) } else { Err("1 to 3600 seconds are possible".into()) }
 }
 
 fn namespace(text: &str) -> Result<String, String> {
@@ -91,17 +132,20 @@ pub(super) fn run(args: Args) -> anyhow::Result<()> {
         instances: args.parallel * 3 + 64,
         ..ays_engine::Options::default()
     };
+    let most_jobs = if matches!(args.store, store::Address::Redis(_)) { 1_000_000 } else { 10_000_000 };
+    let jobs = args.keep_jobs.unwrap_or(most_jobs);
     let settings = serve::Settings {
+        command_queue: queue(args.command_queue, &args.store)?,
+        lease: Duration::from_secs_f64(args.lease),
         blueprints: args.blueprints,
         run: args.run,
         actors: args.actors,
         store: args.store,
         listen: args.listen,
         namespace: args.namespace,
-        command_queue: args.command_queue,
         cache: (args.code_cache.as_os_str() != "none").then_some(args.code_cache),
         drain: Duration::from_secs_f64(args.drain_timeout),
-        retention: RetentionPolicy { age_s: u64::from(args.keep_days) * 86_400, jobs: args.keep_jobs },
+        retention: RetentionPolicy { age_s: u64::from(args.keep_days) * 86_400, jobs },
         dispatcher,
         engine,
     };

@@ -78,7 +78,8 @@ pub type Result<T> = std::result::Result<T, Error>;
 ///   after it; when it is due it comes before all that came after it.
 /// * A job leaves its mailbox in the same commit in which its turn becomes visible, so its effects happen once,
 ///   however often it is executed.
-/// * Time is what the caller says it is. A store reads no clock.
+/// * Time is what the caller says it is, but for leases: a store that hosts share has a clock that they all go by
+///   ([`time`](Self::time)).
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
     /// Accepts what came in by a door: events are routed, jobs are put into mailboxes, dead letters are recorded.

@@ -243,7 +243,7 @@ async fn a_death_at_any_step_neither_loses_nor_repeats_an_entry() {
         ("before the second batch", (At::Accept, 1), 0, 7),
         ("after the second batch", (At::Accepted, 2), 0, 7),
         ("after all batches, before the drop", (At::Accepted, 3), 0, 7),
-        ("after the drop", (At::LastClaim, 3), 0, 0),
+        ("before the claim", (At::LastClaim, 0), 7, 0),
     ];
     for (number, (when, point, queued, claimed)) in deaths.into_iter().enumerate() {
         store.begin_anew();

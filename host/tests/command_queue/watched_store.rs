@@ -118,6 +118,18 @@ impl Store for WatchedStore {
         self.inner.last_claim(door).await
     }
 
+    async fn recalled(&self) -> Vec<Id> {
+        self.inner.recalled().await
+    }
+
+    fn trouble(&self) -> Option<String> {
+        self.inner.trouble()
+    }
+
+    fn time(&self) -> Option<Timestamp> {
+        self.inner.time()
+    }
+
     fn identity(&self) -> String {
         self.inner.identity()
     }

@@ -1,4 +1,4 @@
--- Claims entries of the queue for one store, and numbers them.
+-- Drops the claim that the store has accepted, then claims entries of the queue for one store, and numbers them.
 --
 -- Reads    the queue KEYS[1], the claim KEYS[2] (lists), the claim's state KEYS[3] (hash).
 -- Writes   moves entries from the head of the queue to the tail of the claim; seals the claim in its state; puts the
@@ -7,7 +7,8 @@
 --          the most bytes ARGV[3] of a claim, of which one entry at least is taken, however large; the name ARGV[4]
 --          under which the store counts the claims.
 -- Returns  the number of the first entry, and the entries in order; 0 and none if there is nothing to claim.
--- Promises A sealed claim is returned as it was sealed, with the same numbers, until it is dropped; entries behind the
+-- Promises A sealed claim of which the store has accepted every entry is dropped, and no entry behind its seal.
+--          Any other is returned as it was sealed, with the same numbers, until it is dropped; entries behind the
 --          seal wait. A new seal's numbers are higher than all that were accepted or dropped. A seal for more entries
 --          than the claim holds is void, since somebody took entries out by hand: what is left is claimed anew.
 local queue, claim, state, claims = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
@@ -21,6 +22,14 @@ redis.call('SADD', claims, claim)
 local held = redis.call('LLEN', claim)
 local first = tonumber(redis.call('HGET', state, 'first'))
 local count = tonumber(redis.call('HGET', state, 'count'))
+
+if first and count and count <= held and first + count - 1 <= accepted then
+  redis.call('LTRIM', claim, count, -1)
+  redis.call('HSET', state, 'next', first + count)
+  redis.call('HDEL', state, 'first', 'count')
+  held = held - count
+  first = nil
+end
 
 if not first or not count or count > held then
   local bytes = 0

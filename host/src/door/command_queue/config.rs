@@ -27,6 +27,15 @@ pub struct Config {
 pub struct InvalidConfig(String);
 
 impl Config {
+    /// The queue of the usual name at this address.
+    ///
+    /// # Errors
+    /// If a file that the address names cannot be used.
+    pub fn new(address: Address) -> Result<Self, InvalidConfig> {
+        let server = Server::new(address).map_err(|error| InvalidConfig(error.to_string()))?;
+        Ok(Self { server: Arc::new(server), key: DEFAULT_KEY.into(), limit_bytes: DEFAULT_LIMIT_BYTES })
+    }
+
     /// The list's key.
     pub fn key(&self) -> &str {
         &self.key
@@ -90,8 +99,7 @@ impl FromStr for Config {
         }
         let address: Address =
             base.parse().map_err(|error: ays_redis::InvalidAddress| wrong(error.what(), error.forms()))?;
-        let server = Server::new(address).map_err(|error| InvalidConfig(error.to_string()))?;
-        Ok(Self { server: Arc::new(server), key: key.into(), limit_bytes: DEFAULT_LIMIT_BYTES })
+        Ok(Self { key: key.into(), ..Self::new(address)? })
     }
 }
 

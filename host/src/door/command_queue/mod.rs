@@ -29,7 +29,7 @@
 //! 1. The door waits for an entry, and moves it from the queue into its claim (`BLMOVE`).
 //! 2. `claim.lua` fills the claim up and *seals* it: each entry gets a number, higher than all before.
 //! 3. The store accepts the entries in one durable commit with the number of the last of them.
-//! 4. `drop.lua` drops the claim.
+//! 4. The next `claim.lua` drops the claim; `drop.lua` does when the door closes.
 //!
 //! A host that is killed finds the seal when it comes back, and asks the store for the last number it accepted: entries
 //! up to that one are there already, those after it are not. The seal also fixes which entries a number stands for, so

@@ -37,6 +37,15 @@ pub struct CommandQueue {
     look: Option<(Instant, bool)>,
 }
 
+/// How far a connection has come.
+#[derive(Default)]
+struct Done {
+    /// The number of the last entry that the store has accepted, if that is known for certain.
+    accepted: Option<u64>,
+    /// The first number and the count of a claim that was accepted and not dropped yet: the next one drops it.
+    claim: Option<(u64, usize)>,
+}
+
 /// Why a connection is not used any longer.
 enum Stop {
     /// The door was told to.
@@ -102,12 +111,16 @@ impl CommandQueue {
             () = shutdown.cancelled() => return Err(Stop::Shutdown),
             connected = Claims::connect(&self.config, &identity) => connected.map_err(refused(Step::Connect))?,
         };
+        let mut done = Done::default();
         loop {
             if shutdown.is_cancelled() {
+                if let Some((first, count)) = done.claim {
+                    claims.drop(first, count).await.map_err(refused(Step::Drop))?;
+                }
                 return Err(Stop::Shutdown);
             }
             let claimed = tokio::select! {
-                claimed = self.accept_claim(&mut claims) => claimed?,
+                claimed = self.accept_claim(&mut claims, &mut done) => claimed?,
                 () = async { shutdown.cancelled().await; clock::sleep(GRACE).await } => return Err(Stop::Shutdown),
             };
             self.look_for_stranded(&mut claims).await?;
@@ -122,30 +135,40 @@ impl CommandQueue {
         }
     }
 
-    /// Claims what is there, has the store accept it, and drops the claim. Says whether there was anything.
-    async fn accept_claim(&mut self, claims: &mut Claims) -> Result<bool, Stop> {
-        let store = self.store.clone();
+    /// Drops the claim that was accepted, claims what is there, and has the store accept it. Says whether there was
+    /// anything.
+    async fn accept_claim(&mut self, claims: &mut Claims, done: &mut Done) -> Result<bool, Stop> {
         let door = claims.door().to_string();
-        let accepted = self.patiently(|| store.last_claim(&door)).await?;
+        let accepted = match done.accepted {
+            Some(number) => number,
+            None => {
+                let store = self.store.clone();
+                self.patiently(|| store.last_claim(&door)).await?
+            }
+        };
+        *done = Done { accepted: Some(accepted), claim: None };
         let claimed = claims.claim(accepted).await.map_err(refused(Step::Claim))?;
         self.went_well(Step::Claim);
         let (first, count) = (claimed.first, claimed.entries.len());
         if count == 0 {
             return Ok(false);
         }
+        let mut repeated = false;
         for batch in intake::batches(claimed, accepted, &door, self.config.limit_bytes()) {
-            self.accept(batch).await?;
+            repeated |= self.accept(batch).await?;
         }
-        claims.drop(first, count).await.map_err(refused(Step::Drop))?;
-        self.went_well(Step::Drop);
+        // Another host has accepted them: it knows best how far the store is.
+        let last = first.saturating_add(count as u64).saturating_sub(1);
+        *done = Done { accepted: (!repeated).then_some(last), claim: Some((first, count)) };
         Ok(true)
     }
 
-    async fn accept(&mut self, batch: Batch) -> Result<(), Stop> {
+    /// Has the store accept a batch. Says whether it had before.
+    async fn accept(&mut self, batch: Batch) -> Result<bool, Stop> {
         let store = self.store.clone();
         let accepted = self.patiently(|| store.accept(batch.clone(), clock::now())).await?;
         if accepted.repeated {
-            return Ok(());
+            return Ok(true);
         }
         if let Some(tell) = &self.on_event {
             for (event, (id, matched)) in batch.events.iter().zip(&accepted.events) {
@@ -161,7 +184,7 @@ impl CommandQueue {
             status.accepted += (batch.events.len() + batch.jobs.len()) as u64;
             status.dead += batch.dead.len() as u64;
         });
-        Ok(())
+        Ok(false)
     }
 
     /// Asks the store until it answers.
