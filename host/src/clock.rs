@@ -16,9 +16,15 @@ pub fn now() -> Timestamp {
     Timestamp::from_millis(local_ms().saturating_add(AHEAD_MS.load(Relaxed)))
 }
 
+/// A clock that is off by less is right, in milliseconds: it would only step to and fro.
+const RIGHT_MS: u64 = 50;
+
 /// Sets the clock, as hosts do that share a store. The machine's stays as it is.
 pub fn set(now: Timestamp) {
-    AHEAD_MS.store(now.millis().saturating_sub(local_ms()), Relaxed);
+    let ahead = now.millis().saturating_sub(local_ms());
+    if ahead.abs_diff(AHEAD_MS.load(Relaxed)) >= RIGHT_MS {
+        AHEAD_MS.store(ahead, Relaxed);
+    }
 }
 
 fn local_ms() -> i64 {

@@ -23,6 +23,8 @@ use crate::{Error, Result};
 const HANDING_OVER: Duration = Duration::from_millis(10);
 /// How soon it tries again when Redis cannot be used.
 const AGAIN: Duration = Duration::from_millis(100);
+/// An answer that comes within this time says what time it is.
+const PROMPT: Duration = Duration::from_millis(100);
 /// How much later than another host's lease ends it looks whether that host is gone.
 const GONE: Duration = Duration::from_millis(20);
 
@@ -52,13 +54,23 @@ pub(super) struct Leases {
     /// When this host's lease ends, by its own clock.
     ends: Instant,
     plan: Plan,
+    /// When the first of the other hosts' leases ends, from when they were read.
+    next_end: Option<Duration>,
     /// Whether it has had a lease before.
     began: bool,
 }
 
 impl Leases {
     pub(super) fn new(shared: Arc<Shared>, requests: mpsc::UnboundedSender<Request>, life: Duration) -> Self {
-        Self { shared, requests, life, ends: timer::now(), plan: Plan::default(), began: false }
+        Self {
+            shared,
+            requests,
+            life,
+            ends: timer::now(),
+            plan: Plan::default(),
+            next_end: None,
+            began: false,
+        }
     }
 
     /// Joins the others, and takes what is free of this host's share.
@@ -98,11 +110,7 @@ impl Leases {
         if self.shared.memory().owned.values().any(|owned| owned.leaving) {
             nap = nap.min(HANDING_OVER);
         }
-        let view = self.shared.lease.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if let Some(first) = view.others_end_ms.iter().min() {
-            nap = nap.min(Duration::from_millis(first.saturating_sub(view.now_ms)) + GONE);
-        }
-        nap
+        self.next_end.map_or(nap, |next_end| nap.min(next_end + GONE))
     }
 
     /// Renews the lease, and does what is planned.
@@ -149,10 +157,10 @@ impl Leases {
         }
         self.began = true;
         self.ends = sent + self.life;
-        self.take_over(view).await
+        self.take_over(view, sent).await
     }
 
-    async fn take_over(&mut self, view: View) -> Result<()> {
+    async fn take_over(&mut self, view: View, sent: Instant) -> Result<()> {
         let host = self.shared.host.clone();
         let mine: HashMap<u16, Arc<str>> = view
             .owners
@@ -200,12 +208,17 @@ impl Leases {
         }
         {
             let mut known = self.shared.lease.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            known.now_ms = view.now_ms;
-            known.read_at = timer::now();
+            // An answer that took long says little of what time it is.
+            let took = sent.elapsed();
+            if took < PROMPT || known.hosts.is_empty() {
+                known.now_ms = view.now_ms;
+                known.read_at = sent + took / 2;
+            }
             known.hosts = view.hosts.keys().cloned().collect();
-            known.others_end_ms =
-                view.hosts.iter().filter(|(other, _)| **other != *host).map(|(_, ends)| *ends).collect();
         }
+        let others = view.hosts.iter().filter(|(other, _)| **other != *host);
+        let next_end = others.map(|(_, ends)| ends.saturating_sub(view.now_ms)).min();
+        self.next_end = next_end.map(Duration::from_millis);
         self.shared.tell(true);
         if !new.is_empty() {
             tracing::debug!(partitions = new.len(), "partitions are this host's");

@@ -92,7 +92,6 @@ struct Lease {
     now_ms: u64,
     read_at: Instant,
     hosts: BTreeSet<String>,
-    others_end_ms: Vec<u64>,
 }
 
 /// What the writer, takers, readers and the leases share.
@@ -256,8 +255,7 @@ impl Redis {
             )));
         }
         let now_ms = number(next())?;
-        let lease =
-            Lease { now_ms, read_at: timer::now(), hosts: BTreeSet::new(), others_end_ms: Vec::new() };
+        let lease = Lease { now_ms, read_at: timer::now(), hosts: BTreeSet::new() };
         let shared = Arc::new(Shared {
             host: format!("h{host:016x}").into(),
             keys,
