@@ -97,6 +97,7 @@ impl Leases {
             };
             let shared = self.shared.clone();
             tokio::select! {
+                biased;
                 () = closing.cancelled() => return,
                 () = shared.nudge.notified() => {}
                 () = timer::sleep(nap) => {}

@@ -21,6 +21,8 @@ mod record;
 mod round;
 mod running;
 mod scripts;
+#[cfg(test)]
+mod simulation;
 mod timer;
 mod value;
 mod writer;
@@ -272,12 +274,12 @@ impl Redis {
         });
         let (requests, received) = mpsc::unbounded_channel();
         let this = Self { shared: shared.clone(), requests: requests.clone(), identity };
-        tokio::spawn(Writer::new(shared.clone(), received, now).run());
+        timer::spawn(Writer::new(shared.clone(), received, now).run());
         let mut leases = Leases::new(shared.clone(), requests.clone(), options.lease);
         leases.join().await?;
-        tokio::spawn(leases.run());
-        tokio::spawn(running::tell(shared.clone()));
-        tokio::spawn(listen(shared, requests));
+        timer::spawn(leases.run());
+        timer::spawn(running::tell(shared.clone()));
+        timer::spawn(listen(shared, requests));
         Ok(this)
     }
 
@@ -399,6 +401,7 @@ async fn listen(shared: Arc<Shared>, requests: mpsc::UnboundedSender<Request>) {
     let mut failed = false;
     loop {
         tokio::select! {
+            biased;
             () = shared.closing.cancelled() => return,
             waited = shared.link.wait(&list) => match waited {
                 Ok(()) => failed = false,

@@ -20,6 +20,7 @@ pub(super) async fn tell(shared: Arc<Shared>) {
     let mut told_at = timer::now();
     loop {
         tokio::select! {
+            biased;
             () = shared.closing.cancelled() => return,
             () = timer::sleep(EVERY) => {}
         }

@@ -17,3 +17,11 @@ pub(super) async fn sleep(span: Duration) {
 pub(super) async fn within<F: Future>(span: Duration, future: F) -> Option<F::Output> {
     tokio::time::timeout(span, future).await.ok()
 }
+
+/// Has something done in the background.
+pub(super) fn spawn(task: impl Future<Output = ()> + Send + 'static) {
+    // A simulated host stops and goes on with all its tasks.
+    #[cfg(test)]
+    let task = super::simulation::gated(task);
+    tokio::spawn(task);
+}

@@ -644,8 +644,9 @@ impl Writer {
     ) -> std::result::Result<(), Closed> {
         self.shared.trouble(trouble);
         tokio::select! {
-            () = timer::sleep(*pause) => {}
+            biased;
             () = self.shared.closing.cancelled() => return Err(Closed),
+            () = timer::sleep(*pause) => {}
         }
         *pause = (*pause * 2).min(PAUSES.1);
         Ok(())

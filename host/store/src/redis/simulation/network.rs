@@ -39,7 +39,6 @@ pub(super) struct Weather {
 }
 
 /// What is asked.
-#[derive(Clone, Debug)]
 enum What {
     Call(&'static Script, Args),
     Ask(Vec<Args>),
@@ -277,6 +276,15 @@ impl Server {
         self.processes += 1;
     }
 
+    pub(super) fn process(&self) -> u64 {
+        self.processes
+    }
+
+    /// Whether something may still be executed that nobody waits for.
+    pub(super) fn has_late(&self) -> bool {
+        self.connections.iter().any(|connection| !connection.open && !connection.sent.is_empty())
+    }
+
     /// Does what is due. Returns when the next thing is.
     fn turn(&mut self) -> Option<u64> {
         loop {
@@ -348,6 +356,7 @@ impl Server {
                 self.answer(connection, number, values);
             }
             What::Call(script, args) => {
+                self.stats.late += u64::from(late);
                 if std::ptr::eq(script, &RETAIN) {
                     self.keep_history();
                 }
