@@ -3,7 +3,7 @@
 
 use std::{
     cell::Cell,
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     sync::Arc,
 };
 
@@ -48,16 +48,16 @@ pub(super) struct Draft {
     /// Services that were read, as they are now to be.
     pub(super) services: HashMap<ServiceKey, Known>,
     /// Services whose version must be what it was; also those that must not be there.
-    pub(super) read: HashSet<ServiceKey>,
+    pub(super) read: BTreeSet<ServiceKey>,
     /// The event filters, if they are changed.
     pub(super) filters: Option<FilterIndex>,
     /// Whether the event filters were looked at.
     pub(super) routed: Cell<bool>,
     pub(super) runs: HashMap<Id, Run>,
-    pub(super) runs_read: HashSet<Id>,
+    pub(super) runs_read: BTreeSet<Id>,
     runs_ended: HashSet<Id>,
     /// Each door's last claim as it was, and as it is to be.
-    pub(super) claims: HashMap<String, (u64, u64)>,
+    pub(super) claims: BTreeMap<String, (u64, u64)>,
     /// Attempts of jobs that are this host's, in order.
     pub(super) verdicts: Vec<(ServiceKey, Id, Option<Id>)>,
     void: HashSet<Id>,

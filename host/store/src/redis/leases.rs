@@ -1,7 +1,7 @@
 //! Which partitions are this host's: renews its lease, takes what is its share, gives back what is another's.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
     time::Duration,
 };
@@ -37,7 +37,7 @@ struct View {
     /// Hosts that live, and when their leases end.
     hosts: BTreeMap<String, u64>,
     /// Partition → its owner, and owner and fence.
-    owners: HashMap<u16, (String, Arc<str>)>,
+    owners: BTreeMap<u16, (String, Arc<str>)>,
 }
 
 /// What is to be done next.
@@ -163,7 +163,7 @@ impl Leases {
 
     async fn take_over(&mut self, view: View, sent: Instant) -> Result<()> {
         let host = self.shared.host.clone();
-        let mine: HashMap<u16, Arc<str>> = view
+        let mine: BTreeMap<u16, Arc<str>> = view
             .owners
             .iter()
             .filter(|(_, (owner, _))| **owner == *host)
@@ -235,7 +235,7 @@ impl Leases {
     pub(super) async fn leave(shared: &Shared) {
         let mut args = Args::default();
         args.push(shared.host.as_ref()).show(0);
-        let mine: HashSet<u16> = shared.memory().owned.keys().copied().collect();
+        let mine: BTreeSet<u16> = shared.memory().owned.keys().copied().collect();
         args.show(mine.len());
         for partition in mine {
             args.show(partition);
@@ -256,7 +256,7 @@ fn view(answer: redis::Value) -> Result<View> {
         // Milliseconds since 1970 are far within what a double holds exactly.
         hosts.insert(host, ends as u64);
     }
-    let mut owners = HashMap::new();
+    let mut owners = BTreeMap::new();
     for (partition, owner) in pairs(next())? {
         let owner = text(redis::Value::BulkString(owner))?.unwrap_or_default();
         let host = owner.split(' ').next().unwrap_or_default().to_owned();

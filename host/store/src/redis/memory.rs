@@ -2,7 +2,7 @@
 //! up for a decision. All of it is in Redis, too; a commit finds out whether it still is as it was read.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     sync::Arc,
 };
 
@@ -42,7 +42,7 @@ pub(super) struct Versioned<T> {
 pub(super) struct Memory {
     pub(super) namespace: Arc<str>,
     pub(super) backlog: Backlog,
-    pub(super) owned: HashMap<u16, Owned>,
+    pub(super) owned: BTreeMap<u16, Owned>,
     /// Of the services in the backlog.
     pub(super) versions: HashMap<ServiceKey, Arc<str>>,
     pub(super) filters: Arc<FilterIndex>,
@@ -70,7 +70,7 @@ impl Memory {
         Self {
             namespace: namespace.into(),
             backlog: Backlog::new(Id::from_bytes([0xff; 16]), cache_bytes),
-            owned: HashMap::new(),
+            owned: BTreeMap::new(),
             versions: HashMap::new(),
             filters: Arc::default(),
             filters_version: "unknown".into(),
@@ -147,7 +147,7 @@ impl Memory {
 
     /// Partitions that are to be given back, and of which nothing is being executed.
     pub(super) fn idle_leaving(&self) -> Vec<u16> {
-        let mut leaving: HashSet<u16> =
+        let mut leaving: BTreeSet<u16> =
             self.owned.iter().filter(|(_, owned)| owned.leaving).map(|(partition, _)| *partition).collect();
         if !leaving.is_empty() {
             for (key, _) in self.backlog.services.iter().filter(|(_, entry)| entry.mailbox.is_taken()) {
@@ -162,7 +162,7 @@ impl Memory {
         if partitions.is_empty() {
             return;
         }
-        let keys: Vec<_> = self.backlog.services.keys().cloned().collect();
+        let keys: BTreeSet<_> = self.backlog.services.keys().cloned().collect();
         for key in keys.iter().filter(|key| partitions.contains(&partition::of(key))) {
             self.backlog.queue(key);
         }

@@ -1,7 +1,7 @@
 //! A round of decisions as the arguments of `commit.lua`, and what that script answers.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
 
@@ -237,7 +237,7 @@ fn plain(memory: &Memory, draft: &Draft, group: &Group, version: &str) -> Result
 
 /// Ended jobs by service, events that matched nothing, ended runs.
 fn history(group: &Group, args: &mut Args) -> Result<()> {
-    let mut ended: HashMap<&ServiceKey, Vec<&Ended>> = HashMap::new();
+    let mut ended: BTreeMap<&ServiceKey, Vec<&Ended>> = BTreeMap::new();
     for job in &group.ended {
         ended.entry(&job.service).or_default().push(job);
     }

@@ -5,7 +5,7 @@
 //! since it was read, that is read again and the round is decided anew.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeSet, HashMap},
     sync::Arc,
     time::Duration,
 };
@@ -311,7 +311,7 @@ impl Writer {
             return Ok(());
         }
         let mut jobs = Vec::new();
-        let mut changed = HashSet::new();
+        let mut changed = BTreeSet::new();
         let mut cancelled = Vec::new();
         for notice in notices {
             match notice {
@@ -346,7 +346,7 @@ impl Writer {
             for (service, job) in &cancelled {
                 memory.cancelled(service, *job);
             }
-            let services: HashSet<ServiceKey> = jobs.iter().map(|job| job.service.clone()).collect();
+            let services: BTreeSet<ServiceKey> = jobs.iter().map(|job| job.service.clone()).collect();
             for job in jobs {
                 memory.arrived(job);
             }

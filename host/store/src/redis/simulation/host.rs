@@ -267,7 +267,9 @@ impl Host {
             Settled { job, data: None, effects: Vec::new(), after: None }
         };
         if (80..92).contains(&what) {
-            job.retry_at = Some(now.after(Duration::from_millis(chance.between(0, 300))));
+            // In the end the clocks stand still.
+            let most = if world.frozen.lock().unwrap().is_some() { 0 } else { 300 };
+            job.retry_at = Some(now.after(Duration::from_millis(chance.between(0, most))));
             job.strict = what >= 86;
             if !job.strict {
                 world.ledger().aside.insert(job.id);
