@@ -86,6 +86,11 @@ impl Request {
         }
     }
 
+    /// Whether it names a job or a letter by its id, which another request of the same round may remove.
+    fn is_by_id(&self) -> bool {
+        matches!(self, Self::Cancel(..) | Self::RetryDead(..) | Self::DiscardDead(..))
+    }
+
     /// Whether it is not decided together with others.
     fn is_apart(&self) -> bool {
         matches!(self, Self::Retain(..) | Self::Own(..) | Self::Forget | Self::Close(_))
@@ -160,11 +165,11 @@ impl Writer {
                     Ok(false) | Err(Closed) => break,
                 }
             }
-            let mut rows = size(&first);
+            let mut rows = if first.is_by_id() { MOST_ROWS } else { size(&first) };
             let mut requests = vec![first];
             while rows < MOST_ROWS {
                 match self.requests.try_recv() {
-                    Ok(request) if request.is_apart() => {
+                    Ok(request) if request.is_apart() || request.is_by_id() => {
                         next = Some(request);
                         break;
                     }

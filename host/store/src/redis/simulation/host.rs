@@ -197,7 +197,7 @@ impl Host {
     async fn is_recalled(&self, job: Id) {
         loop {
             let told = self.told.notified();
-            if self.recalled.lock().unwrap().contains(&job) {
+            if self.recalled.lock().unwrap().remove(&job) {
                 return;
             }
             told.await;
