@@ -32,22 +32,39 @@ if first and count and count <= held and first + count - 1 <= accepted then
 end
 
 if not first or not count or count > held then
-  local bytes = 0
+  -- Entries are looked at some at a time, since a call for each costs more than all the rest; after a large one, one at
+  -- a time again, since what is looked at is copied.
+  local bytes, step = 0, 1
   count = 0
-  while count < most do
-    local entry = redis.call('LINDEX', claim, count)
-    local waiting = not entry
-    if waiting then
-      entry = redis.call('LINDEX', queue, 0)
+  local full = false
+  local function fill(list, from)
+    local entries = redis.call('LRANGE', list, from, from + math.min(step, most - count) - 1)
+    local taken = 0
+    for _, entry in ipairs(entries) do
+      if count > 0 and bytes + #entry > most_bytes then
+        full = true
+        break
+      end
+      count = count + 1
+      taken = taken + 1
+      bytes = bytes + #entry
+      if #entry > 65536 then step = 0 end
     end
-    if not entry or (count > 0 and bytes + #entry > most_bytes) then
-      break
-    end
-    if waiting then
-      redis.call('LMOVE', queue, claim, 'LEFT', 'RIGHT')
-    end
-    count = count + 1
-    bytes = bytes + #entry
+    step = math.max(1, math.min(step * 2, 64))
+    return entries, taken
+  end
+  while not full and count < most and count < held do
+    fill(claim, count)
+  end
+  local at = 0
+  while not full and count < most do
+    local entries, taken = fill(queue, at)
+    if taken == 0 then break end
+    redis.call('RPUSH', claim, unpack(entries, 1, taken))
+    at = at + taken
+  end
+  if at > 0 then
+    redis.call('LTRIM', queue, at, -1)
   end
   if count == 0 then
     redis.call('HDEL', state, 'first', 'count')
