@@ -201,6 +201,13 @@ fn plain(memory: &Memory, draft: &Draft, group: &Group, version: &str) -> Result
             commands.to("HSET", at('t', key)).push(key.as_str()).push(to_json(&known.schedules)?);
         }
     }
+    // What the owner decides on the job meanwhile must not hold, so the service has another version.
+    let unchanged = |service: &ServiceKey| !group.changed_services().any(|changed| changed == service);
+    for (service, _) in draft.cancelled.iter().filter(|(service, _)| !memory.owns(service)) {
+        if unchanged(service) {
+            commands.to("HSET", at('v', service)).push(service.as_str()).push(version);
+        }
+    }
     for (id, service, record) in &group.kept {
         commands.to("HSET", at('p', service)).show(id).push(record);
     }

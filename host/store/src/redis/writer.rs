@@ -381,6 +381,10 @@ impl Writer {
             self.load_filters().await?;
         }
         self.shared.memory().claims.extend(stale.claims);
+        if !stale.services.is_empty() {
+            // Who changed a service may have cancelled a job of it, and has said so before.
+            self.drain().await?;
+        }
         self.load(stale.services).await?;
         for run in stale.runs {
             self.load_run(run).await?;

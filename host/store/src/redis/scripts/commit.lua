@@ -4,7 +4,7 @@
 --   * Nothing is written unless everything the round was decided on still holds: the fences of the partitions whose
 --     jobs it settles, the versions of the records it read, the event filters it routed by, the claims of doors, the jobs
 --     and letters it removes. Otherwise it says what does not hold, and the host decides anew.
---   * A call that is made again, since its reply was lost, has no second effect.
+--   * A call that is made again, since its reply was lost, has no second effect, even if it comes after later ones.
 --   * Ids are given out here, so they grow in the order in which rounds are committed, whatever the hosts' clocks say.
 --   * Whoever owns a partition is told of the jobs that came for it, in order, and woken.
 --
@@ -76,8 +76,9 @@ end
 
 local made = call('GET', P .. 'calls:' .. host)
 if made then
+  -- An older one was on its way on a connection that is no more; the host has made it again since, and others.
   local before, base = string.match(made, '^(%d+) (.+)$')
-  if before == number then
+  if tonumber(before) >= tonumber(number) then
     return notices({'again', base, 0})
   end
 end
