@@ -74,6 +74,7 @@ impl Scenario {
             true => self.world.chance().below(240_000) as i64 - 120_000,
             false => self.world.chance().below(200) as i64 - 100,
         };
+        self.world.most_off.fetch_max(off, SeqCst);
         self.hosts.push(Host::start(&self.world, number, line, off));
     }
 
@@ -458,7 +459,7 @@ impl Scenario {
     }
 
     fn restart(&self) {
-        if !self.world.plan.restarts {
+        if !self.world.plan.restarts || self.world.restarting.swap(true, SeqCst) {
             return;
         }
         let world = self.world.clone();
@@ -473,13 +474,15 @@ impl Scenario {
             world.server().stop();
             sleep_ms(down).await;
             world.server().start(before);
+            world.restarting.store(false, SeqCst);
         });
     }
 
     fn step(&self) {
         let Some(host) = self.any(|host| host.is_live()).filter(|_| self.world.plan.steps) else { return };
         let off = self.world.chance().below(120_000) as i64 - 60_000;
-        host.off.fetch_add(off, SeqCst);
+        let before = host.off.fetch_add(off, SeqCst);
+        self.world.most_off.fetch_max(before + off, SeqCst);
     }
 
     fn hiccup(&self) {
@@ -505,7 +508,7 @@ impl Scenario {
             world.server().cut(host.number, false);
             resume(&world, host);
         }
-        let latest = self.hosts.iter().map(|host| host.off.load(SeqCst)).max().unwrap();
+        let latest = world.most_off.load(SeqCst);
         let ms = i64::try_from(clock::micros() / 1000).unwrap();
         *world.frozen.lock().unwrap() = Some(Timestamp::from_millis(EPOCH_MS + ms + latest + 2000));
         let lease = u64::try_from(world.options.lease.as_millis()).unwrap();

@@ -1,7 +1,7 @@
 //! What all of a simulation shares, and how it is drawn from a seed.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{Arc, Mutex, MutexGuard, atomic::{AtomicBool, AtomicI64}},
     time::Duration,
 };
 
@@ -78,6 +78,10 @@ pub(super) struct World {
     pub(super) events: Vec<EventName>,
     random: Mutex<Random>,
     ledger: Mutex<Ledger>,
+    /// The server is about to go down, or is down.
+    pub(super) restarting: AtomicBool,
+    /// How far a clock was ahead at most, in ms.
+    pub(super) most_off: AtomicI64,
     /// What all clocks say in the end, so that nothing falls due any more.
     pub(super) frozen: Mutex<Option<Timestamp>>,
 }
@@ -104,6 +108,8 @@ impl World {
             events,
             random: Mutex::new(random),
             ledger: Mutex::default(),
+            restarting: AtomicBool::new(false),
+            most_off: AtomicI64::new(0),
             frozen: Mutex::new(None),
         })
     }
