@@ -8,7 +8,7 @@
 --   * Ids are given out here, so they grow in the order in which rounds are committed, whatever the hosts' clocks say.
 --   * Whoever owns a partition is told of the jobs that came for it, in order, and woken.
 --
--- Reads    hosts, owners, v:*, filters:version, claims, calls:HOST, ids, history, in:HOST, and what is said to have to exist
+-- Reads    owners, v:*, filters:version, claims, calls:HOST, ids, history, in:HOST, and what is said to have to exist
 -- Writes   calls:HOST, ids, p:*, h:*, history, pieces, dead, dead:ids, runs, v:runs, in:*, wake:*, and the keys that the
 --          round names
 --
@@ -302,13 +302,10 @@ for _ = 1, count() do
   call('HSET', P .. 'v:runs', id, host .. ' ' .. number)
 end
 
--- One that is gone reads everything anew when it comes back, and nobody would remove what it was told.
 for other, list in pairs(told) do
-  if call('ZSCORE', P .. 'hosts', other) then
-    write('RPUSH', P .. 'in:' .. other, list)
-    if call('EXISTS', P .. 'wake:' .. other) == 0 then
-      call('RPUSH', P .. 'wake:' .. other, '1')
-    end
+  write('RPUSH', P .. 'in:' .. other, list)
+  if call('EXISTS', P .. 'wake:' .. other) == 0 then
+    call('RPUSH', P .. 'wake:' .. other, '1')
   end
 end
 return notices({'ok', base, 0})

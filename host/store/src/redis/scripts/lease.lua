@@ -2,7 +2,9 @@
 --
 -- Promises
 --   * A partition changes hands only if its owner gave it back or its lease is over by this server's clock.
---   * Whenever it changes hands its fence is raised, so that nothing its former owner decided can be committed.
+--   * Whenever it changes hands, or its owner has not been told what came for it, its fence is raised, so that nothing its
+--     former owner decided can be committed.
+--   * Every owner is among the hosts.
 --
 -- Reads    hosts, owners, fences
 -- Writes   hosts, owners, fences, counts, wake:*, in:*
@@ -18,20 +20,39 @@ local host, life = ARGV[1], tonumber(ARGV[2])
 local time = call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 
--- A host whose lease was over, or that is new, has been told nothing since.
+-- What a host whose lease is over was told is dropped, so nothing may be its own until it has read everything anew: even if
+-- nobody wants its partitions, what it decided before must not be committed.
 local ends = call('ZSCORE', P .. 'hosts', host)
 local joined = life > 0 and (not ends or tonumber(ends) <= now)
-if joined then
-  call('UNLINK', P .. 'in:' .. host, P .. 'wake:' .. host)
+local gone, any = {}, false
+for _, other in ipairs(call('ZRANGEBYSCORE', P .. 'hosts', '-inf', string.format('%d', now))) do
+  gone[other], any = true, true
+end
+if joined or life == 0 then
+  gone[host], any = true, true
+end
+if any then
+  local taken = 0
+  local owners = call('HGETALL', P .. 'owners')
+  for i = 1, #owners, 2 do
+    local owner = string.match(owners[i + 1], '^%S+')
+    if gone[owner] then
+      call('HDEL', P .. 'owners', owners[i])
+      if owner ~= host then
+        taken = taken + 1
+      end
+    end
+  end
+  if taken > 0 then
+    call('HINCRBY', P .. 'counts', 'takeovers', taken)
+  end
+  for other in pairs(gone) do
+    call('ZREM', P .. 'hosts', other)
+    call('UNLINK', P .. 'in:' .. other, P .. 'wake:' .. other)
+  end
 end
 if life > 0 then
   call('ZADD', P .. 'hosts', string.format('%d', now + life), host)
-else
-  call('ZREM', P .. 'hosts', host)
-end
-for _, gone in ipairs(call('ZRANGEBYSCORE', P .. 'hosts', '-inf', string.format('%d', now))) do
-  call('ZREM', P .. 'hosts', gone)
-  call('UNLINK', P .. 'in:' .. gone, P .. 'wake:' .. gone)
 end
 local hosts = call('ZRANGE', P .. 'hosts', 0, -1, 'WITHSCORES')
 local live = {}
@@ -52,18 +73,13 @@ at = at + 1
 for _ = 1, tonumber(ARGV[at]) do
   at = at + 1
   local partition = ARGV[at]
-  local owner = call('HGET', P .. 'owners', partition)
-  local before = owner and string.match(owner, '^%S+')
-  if not before or not live[before] then
+  if call('HEXISTS', P .. 'owners', partition) == 0 then
     local fence = call('HINCRBY', P .. 'fences', partition, 1)
     call('HSET', P .. 'owners', partition, host .. ' ' .. string.format('%d', fence))
-    if before then
-      call('HINCRBY', P .. 'counts', 'takeovers', 1)
-    end
   end
 end
 if life == 0 then
-  call('UNLINK', P .. 'in:' .. host, P .. 'wake:' .. host, P .. 'calls:' .. host, P .. 'running:' .. host)
+  call('UNLINK', P .. 'calls:' .. host, P .. 'running:' .. host)
 end
 -- Who comes, goes or gives something back changes what the others are to have.
 if given_back or joined or life == 0 then
