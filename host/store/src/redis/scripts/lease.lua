@@ -78,8 +78,9 @@ for _ = 1, tonumber(ARGV[at]) do
     call('HSET', P .. 'owners', partition, host .. ' ' .. string.format('%d', fence))
   end
 end
+-- The number of its last call stays for its time: a call may still be on its way on a connection that is no more.
 if life == 0 then
-  call('UNLINK', P .. 'calls:' .. host, P .. 'running:' .. host)
+  call('UNLINK', P .. 'running:' .. host)
 end
 -- Who comes, goes or gives something back changes what the others are to have.
 if given_back or joined or life == 0 then
