@@ -121,18 +121,8 @@ pub async fn plan(
 /// # Errors
 /// All faults of all sources.
 pub fn plan_with(sources: &[Source], current: &Current, actors: &Actors) -> Result<Plan, Vec<Problem>> {
-    let mut problems = Vec::new();
-    let mut blueprints = Vec::new();
-    for source in sources {
-        match blueprint::read(&source.name, &source.text) {
-            Ok(blueprint) => blueprints.push(blueprint),
-            Err(found) => problems.extend(found),
-        }
-    }
-    if !problems.is_empty() {
-        return Err(problems);
-    }
-    blueprint::plan(&blueprints, &actors.manifests(), current)
+    let files = sources.iter().map(|source| (source.name.as_str(), source.text.as_str()));
+    blueprint::plan_files(files, &actors.manifests(), current)
 }
 
 /// Applies a plan, and waits until `input` and `init` of what it created have been tried once: only then have they set the

@@ -15,6 +15,14 @@ pub const MAX_DEPTH: u32 = 64;
 pub struct Channel(pub String);
 
 impl Channel {
+    /// The channels by which events come in: over HTTP, by the command queue, from another service, by a webhook.
+    pub const KNOWN: [&str; 4] = ["http", "queue", "service", "webservice"];
+
+    /// Whether events come in by it. A filter on another one would never match.
+    pub fn is_known(&self) -> bool {
+        Self::KNOWN.iter().any(|known| self.0.eq_ignore_ascii_case(known))
+    }
+
     /// Whether a filter on this channel takes an event that came by `event`. Empty and `all` take any; case does not
     /// count.
     pub fn takes(&self, event: &Channel) -> bool {

@@ -60,8 +60,7 @@ fn plan(text: &str, current: &Current) -> Plan {
 fn try_plan(files: &[(&str, &str)], current: &Current) -> Result<Plan, Vec<String>> {
     let texts =
         |problems: Vec<ays_core::problem::Problem>| problems.iter().map(ToString::to_string).collect();
-    let read: Result<Vec<_>, _> = files.iter().map(|(file, text)| blueprint::read(file, text)).collect();
-    blueprint::plan(&read.map_err(texts)?, &actors(), current).map_err(texts)
+    blueprint::plan_files(files.iter().copied(), &actors(), current).map_err(texts)
 }
 
 /// What a store makes of changes, as far as a plan sees it.
@@ -408,6 +407,13 @@ eventfilters:
     let filter = |action: &str| json!({"event": "ping", "action": action, "channel": "webservice", "tags": ["a", "b"], "secret": "s3"});
     assert_eq!(filters, [filter("on_producer_installed1"), filter("on_producer_installed2")]);
     assert!(!format!("{:?}", steps(&plan)).contains("s3"), "a secret is not shown");
+}
+
+#[test]
+fn a_file_without_content_is_a_blueprint_that_says_nothing() {
+    for text in ["", "\n", "# nothing yet\n", "---\n", "--- # nothing\n...\n", "\u{feff}", "~\n"] {
+        assert!(plan(text, &Current::default()).steps.is_empty(), "{text:?}");
+    }
 }
 
 #[test]

@@ -65,9 +65,7 @@ fn problems(path: &Path, actors: &BTreeMap<String, Manifest>) -> Vec<Problem> {
     } else if name.ends_with(".actor.hrd") {
         hrd::parse_actor(name, &text).err()
     } else {
-        blueprint::read(name, &text)
-            .and_then(|blueprint| blueprint::plan(&[blueprint], actors, &Current::default()))
-            .err()
+        blueprint::plan_files([(name, text.as_str())], actors, &Current::default()).err()
     };
     found.unwrap_or_default()
 }

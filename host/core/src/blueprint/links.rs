@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::wanted::Wanted;
+use super::{faults::Faults, wanted::Wanted};
 use crate::{
     ActorName, ServiceKey,
     manifest::Manifest,
@@ -19,6 +19,8 @@ const MOST_CREATED: u32 = 100;
 /// All services there are and will be, by role.
 pub(super) struct Roles {
     by_role: BTreeMap<String, Role>,
+    /// What else there may have been meant to be.
+    faults: Faults,
 }
 
 #[derive(Default)]
@@ -29,8 +31,8 @@ struct Role {
 }
 
 impl Roles {
-    pub(super) fn new(keys: impl Iterator<Item = ServiceKey>) -> Self {
-        let mut roles = Self { by_role: BTreeMap::new() };
+    pub(super) fn new(keys: impl Iterator<Item = ServiceKey>, faults: Faults) -> Self {
+        let mut roles = Self { by_role: BTreeMap::new(), faults };
         keys.for_each(|key| roles.add(key));
         roles
     }
@@ -94,9 +96,13 @@ pub(super) fn resolve<'a>(
     let mut resolved = Resolved { fields: BTreeMap::new(), created: Vec::new() };
     for field in &wanted.manifest.schema.fields {
         let Some(link) = field.link() else { continue };
+        if wanted.faulty.contains(&field.name) {
+            continue;
+        }
         let keys = match (wanted.given.links.get(&field.name), applied) {
             (Some(names), _) => named(names, link, roles),
             (None, Some(applied)) => Ok(kept(applied.get(&field.name))),
+            (None, None) if !roles.faults.knows_all() => Ok(Vec::new()),
             (None, None) if link.auto && link.min > 0 => {
                 auto(wanted, link, actors, roles, &mut resolved.created)
             }
@@ -133,15 +139,23 @@ fn amount(link: Link<'_>) -> String {
 
 fn named(names: &[String], link: Link<'_>, roles: &Roles) -> Result<Vec<ServiceKey>, (String, String)> {
     let mut keys: Vec<ServiceKey> = Vec::with_capacity(names.len());
+    // Whether a name may stand for something that has another fault.
+    let mut open = false;
     for name in names {
-        let key = roles.find(link.role, name)?;
+        let key = match roles.find(link.role, name) {
+            Err(_) if roles.faults.may_have(name) => {
+                open = true;
+                continue;
+            }
+            found => found?,
+        };
         if keys.contains(&key) {
             return Err((format!("names {key} twice"), "each service once would be right".into()));
         }
         keys.push(key);
     }
     let count = u32::try_from(keys.len()).unwrap_or(u32::MAX);
-    if count < link.min || count > link.max {
+    if !open && (count < link.min || count > link.max) {
         let right = format!("{} would be right", amount(link));
         return Err((format!("names {count} service{}", if count == 1 { "" } else { "s" }), right));
     }
@@ -199,7 +213,8 @@ fn auto<'a>(
             }
             roles.add(key.clone());
             keys.push(key.clone());
-            created.push(Wanted { key, manifest, file: wanted.file, given: Given::default() });
+            let (given, faulty) = (Given::default(), BTreeSet::new());
+            created.push(Wanted { key, manifest, file: wanted.file, given, faulty });
         }
     }
     Ok(keys)

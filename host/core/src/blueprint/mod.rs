@@ -1,7 +1,7 @@
 //! Blueprints: YAML that names services, their data, event filters and actions to run.
 //!
-//! [`read`] turns a file into a [`Blueprint`], [`plan`] says what applying blueprints would change. All YAML reading of
-//! the project is here.
+//! [`read`] turns a file into a [`Blueprint`], [`plan`] says what applying blueprints would change, [`plan_files`] does both
+//! and tells all mistakes at once. All YAML reading of the project is here.
 //!
 //! ```yaml
 //! actproducer__p1:                # a service: actor__instance. Nothing after the colon means all defaults
@@ -41,6 +41,7 @@
 //! every service is set up (has its event filters, for one) before any action runs. A life-cycle action that is done, or
 //! under way in another run, is left out; other actions run each time the blueprint is applied.
 
+mod faults;
 mod lines;
 mod links;
 mod plan;
@@ -53,7 +54,7 @@ mod yaml;
 
 use serde_json::{Map, Value};
 
-pub use plan::{Current, Plan, plan};
+pub use plan::{Current, Plan, plan, plan_files};
 pub use read::read;
 pub use select::Selector;
 pub use step::Step;
@@ -69,6 +70,8 @@ pub struct Blueprint {
     pub blocks: Vec<Block>,
     /// Its text, to find the lines of what turns out to be wrong when it is planned.
     text: String,
+    /// What of it could not be read.
+    faults: faults::Faults,
 }
 
 /// A part of a blueprint.
@@ -90,6 +93,8 @@ pub enum Block {
 /// An item of `actions:`.
 #[derive(Clone, Debug)]
 pub struct ActionItem {
+    /// Its place among the items, from 0.
+    nth: usize,
     /// The actions.
     pub actions: Vec<String>,
     /// On which services.
@@ -103,6 +108,8 @@ pub struct ActionItem {
 /// An item of `eventfilters:`.
 #[derive(Clone, Debug)]
 pub struct FilterItem {
+    /// Its place among the items, from 0.
+    nth: usize,
     /// Which events.
     pub event: EventName,
     /// The actions that handle them, each by a filter of its own.

@@ -7,8 +7,10 @@ use serde_json::{Map, Value, json};
 
 use super::{
     ActionItem, Block, Blueprint, FilterItem, Selector, Step,
+    faults::Faults,
     lines::Part,
     links::{self, Roles},
+    read,
     runs::Runs,
     wanted::{self, Wanted},
 };
@@ -63,8 +65,38 @@ pub fn plan(
     actors: &BTreeMap<String, Manifest>,
     current: &Current,
 ) -> Result<Plan, Vec<Problem>> {
-    let mut problems = Vec::new();
-    let wanted = wanted::gather(blueprints, actors, &mut problems);
+    planned(blueprints, actors, current, Vec::new())
+}
+
+/// Reads files, each a name and a text, and [plans](plan) what applying them in this order changes.
+///
+/// # Errors
+/// All mistakes of all files, those that can be seen by reading them and those that cannot, but for what only follows from
+/// another mistake.
+pub fn plan_files<'f>(
+    files: impl IntoIterator<Item = (&'f str, &'f str)>,
+    actors: &BTreeMap<String, Manifest>,
+    current: &Current,
+) -> Result<Plan, Vec<Problem>> {
+    let (mut blueprints, mut problems) = (Vec::new(), Vec::new());
+    for (file, text) in files {
+        let (blueprint, found) = read::read_what_can_be(file, text);
+        blueprints.push(blueprint);
+        problems.extend(found);
+    }
+    planned(&blueprints, actors, current, problems)
+}
+
+/// `problems`: what reading the blueprints has found.
+fn planned(
+    blueprints: &[Blueprint],
+    actors: &BTreeMap<String, Manifest>,
+    current: &Current,
+    mut problems: Vec<Problem>,
+) -> Result<Plan, Vec<Problem>> {
+    let mut faults = Faults::default();
+    blueprints.iter().for_each(|blueprint| faults.add(&blueprint.faults));
+    let wanted = wanted::gather(blueprints, actors, &mut faults, &mut problems);
     let mut planner = Planner {
         actors,
         current,
@@ -87,14 +119,12 @@ pub fn plan(
             .collect(),
         set: HashMap::new(),
         plan: Plan::default(),
+        knows_all: faults.knows_all(),
         problems,
         full: false,
     };
-    planner.services(wanted);
-    // What items match depends on the services, so there is no sense in going on without them.
-    if planner.problems.is_empty() {
-        planner.items(blueprints);
-    }
+    planner.services(wanted, faults);
+    planner.items(blueprints);
     if planner.full {
         let file = blueprints.first().map_or("", |blueprint| blueprint.file.as_str());
         let right = "fewer items, or several applications one after the other, would be right";
@@ -136,15 +166,17 @@ struct Planner<'a> {
     /// Where the schedules that are to be set stand: among the changes, and among the steps.
     set: HashMap<(ServiceKey, String), (usize, usize)>,
     plan: Plan,
+    /// Whether the services are all that the blueprints name.
+    knows_all: bool,
     problems: Vec<Problem>,
     /// It was to become larger than a plan may be.
     full: bool,
 }
 
 impl<'a> Planner<'a> {
-    fn services(&mut self, wanted: Vec<Wanted<'a>>) {
+    fn services(&mut self, wanted: Vec<Wanted<'a>>, faults: Faults) {
         let named = wanted.iter().map(|wanted| wanted.key.clone());
-        let mut roles = Roles::new(self.current.services.keys().cloned().chain(named));
+        let mut roles = Roles::new(self.current.services.keys().cloned().chain(named), faults);
         let mut queue: std::collections::VecDeque<Wanted<'a>> = wanted.into();
         let mut linked = Vec::new();
         while let Some(wanted) = queue.pop_front() {
@@ -192,9 +224,12 @@ impl<'a> Planner<'a> {
             Ok(data) => JsonText::from(data),
             Err(mismatches) => {
                 for Mismatch { field, what, right } in mismatches {
-                    report(&mut self.problems, || wanted.problem(&field, what, right));
+                    if !wanted.faulty.contains(&field) {
+                        report(&mut self.problems, || wanted.problem(&field, what, right));
+                    }
                 }
-                return;
+                // Nothing will be applied; what items say of the service is checked all the same.
+                JsonText::from(Map::new())
             }
         };
         let key = &wanted.key;
@@ -294,20 +329,17 @@ impl<'a> Planner<'a> {
     fn items(&mut self, blueprints: &[Blueprint]) {
         let mut runs = Runs::of_creation(&self.plan.changes, &mut self.world);
         for blueprint in blueprints {
-            let (mut actions, mut filters) = (0, 0);
             for block in &blueprint.blocks {
                 match block {
                     Block::Service { .. } => {}
                     Block::Filters(items) => {
                         for item in items {
-                            self.filter_item(blueprint, filters, item);
-                            filters += 1;
+                            self.filter_item(blueprint, item);
                         }
                     }
                     Block::Actions(items) => {
                         for item in items {
-                            self.action_item(blueprint, actions, item, &mut runs);
-                            actions += 1;
+                            self.action_item(blueprint, item, &mut runs);
                         }
                     }
                 }
@@ -316,8 +348,8 @@ impl<'a> Planner<'a> {
         self.start(runs);
     }
 
-    fn filter_item(&mut self, blueprint: &Blueprint, nth: usize, item: &FilterItem) {
-        let path = [Part::Key("eventfilters"), Part::Item(nth)];
+    fn filter_item(&mut self, blueprint: &Blueprint, item: &FilterItem) {
+        let path = [Part::Key("eventfilters"), Part::Item(item.nth)];
         for action in &item.actions {
             if self.full {
                 return;
@@ -335,8 +367,8 @@ impl<'a> Planner<'a> {
         }
     }
 
-    fn action_item(&mut self, blueprint: &Blueprint, nth: usize, item: &ActionItem, runs: &mut Runs) {
-        let path = [Part::Key("actions"), Part::Item(nth)];
+    fn action_item(&mut self, blueprint: &Blueprint, item: &ActionItem, runs: &mut Runs) {
+        let path = [Part::Key("actions"), Part::Item(item.nth)];
         for action in &item.actions {
             if self.full {
                 return;
@@ -370,6 +402,9 @@ impl<'a> Planner<'a> {
     ) -> Vec<ServiceKey> {
         let matching: Vec<&ServiceKey> = self.world.keys().filter(|key| select.takes(key)).collect();
         if matching.is_empty() {
+            if !self.knows_all {
+                return Vec::new();
+            }
             let there = list(self.world.keys().map(ServiceKey::as_str));
             let right = format!("the services are {there}; a pattern matches a whole name");
             let what = format!("{} is there", select.describe());
@@ -380,7 +415,8 @@ impl<'a> Planner<'a> {
             .iter()
             .partition(|key| self.actions.get(key.actor()).is_some_and(|names| names.contains(action)));
         let standard = may_lack && STANDARD_ACTIONS.contains(&action);
-        if !lacking.is_empty() && !standard && (having.is_empty() || !select.is_any()) {
+        let told = if select.is_any() { having.is_empty() && self.knows_all } else { true };
+        if !lacking.is_empty() && !standard && told {
             // One for each actor: its services are alike.
             let mut actors = HashSet::new();
             for key in lacking.iter().filter(|key| actors.insert(key.actor())) {

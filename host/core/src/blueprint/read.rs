@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
-use super::{ActionItem, Block, Blueprint, FilterItem, Selector, lines::Part, yaml};
+use super::{ActionItem, Block, Blueprint, FilterItem, Selector, faults::Faults, lines::Part, yaml};
 use crate::{
     EventName, ServiceKey,
     event::Channel,
@@ -18,38 +18,55 @@ use crate::{
 /// # Errors
 /// All mistakes in it that can be seen without knowing the actors.
 pub fn read(file: &str, text: &str) -> Result<Blueprint, Vec<Problem>> {
+    let (blueprint, problems) = read_what_can_be(file, text);
+    if problems.is_empty() { Ok(blueprint) } else { Err(problems) }
+}
+
+/// The same, with what could be read of a file that has mistakes.
+pub(super) fn read_what_can_be(file: &str, text: &str) -> (Blueprint, Vec<Problem>) {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let document = yaml::read(file, text).map_err(|problem| vec![problem])?;
-    let mut blueprint = Blueprint { file: file.into(), blocks: Vec::new(), text: text.into() };
+    let mut blueprint =
+        Blueprint { file: file.into(), blocks: Vec::new(), text: text.into(), faults: Faults::default() };
+    let document = match yaml::read(file, text) {
+        Ok(document) => document,
+        Err(problem) => {
+            blueprint.faults.more = true;
+            return (blueprint, vec![problem]);
+        }
+    };
     let mut problems: Vec<Problem> = document
         .problems
         .iter()
         .take(MOST_PROBLEMS)
-        .map(|(place, what, right)| blueprint.problem(&yaml::parts(place), what, right))
+        .map(|fault| {
+            let problem = blueprint.problem(&yaml::parts(&fault.place), &fault.what, &fault.right);
+            let line = fault.line(text).max(problem.line);
+            problem.on_line(line)
+        })
         .collect();
-    let mut reader = Reader { blueprint: &blueprint, problems: Vec::new() };
+    let mut reader = Reader { blueprint: &blueprint, problems: Vec::new(), faults: Faults::default() };
+    document.problems.iter().for_each(|fault| reader.faulty(&fault.place));
     let mut blocks = Vec::new();
     // Keys at the top that are no texts were reported by where they stand.
-    let reported = document.problems.iter().any(|(place, ..)| place.is_empty());
+    let reported = document.problems.iter().any(|fault| fault.place.is_empty());
     for (name, value) in document.members {
         blocks.extend(reader.block(&name, value, reported));
         if reader.problems.len() >= MOST_PROBLEMS {
+            reader.faults.more = true;
             break;
         }
     }
-    problems.append(&mut reader.problems);
-    if problems.is_empty() {
-        blueprint.blocks = blocks;
-        return Ok(blueprint);
-    }
+    let Reader { problems: further, faults, .. } = reader;
+    problems.extend(further);
     problems.sort_by_key(|problem| problem.line);
     problems.truncate(MOST_PROBLEMS);
-    Err(problems)
+    (Blueprint { blocks, faults, ..blueprint }, problems)
 }
 
 struct Reader<'a> {
     blueprint: &'a Blueprint,
     problems: Vec<Problem>,
+    faults: Faults,
 }
 
 /// What may stand at the top beside services, and what people write for it.
@@ -69,6 +86,18 @@ impl Reader<'_> {
         report(&mut self.problems, || self.blueprint.problem(path, what, right));
     }
 
+    /// Something at this place was not read as it stands there.
+    fn faulty(&mut self, place: &[yaml::Segment]) {
+        let service = |name: &String| name.parse::<ServiceKey>().ok();
+        match place {
+            [yaml::Segment::Key(name), yaml::Segment::Key(field), ..] => {
+                self.faults.fields.extend(service(name).map(|key| (key, field.clone())));
+            }
+            [yaml::Segment::Key(name)] => self.faults.services.extend(service(name)),
+            _ => {}
+        }
+    }
+
     /// `reported`: whether keys that are no texts were reported already, so that their stand-ins are left alone.
     fn block(&mut self, name: &str, value: Value, reported: bool) -> Option<Block> {
         let path = [Part::Key(name)];
@@ -80,6 +109,7 @@ impl Reader<'_> {
                     Ok(key) => key,
                     Err(error) => {
                         self.report(&path, error.to_string(), "`actor__instance:` would be right");
+                        self.faults.names.insert(name.into());
                         return None;
                     }
                 };
@@ -89,7 +119,8 @@ impl Reader<'_> {
                     other => {
                         let right = "nothing, or a mapping of its fields (`field: value`), would be right";
                         self.report(&path, describe(&other), right);
-                        return None;
+                        self.faults.services.insert(key.clone());
+                        Map::new()
                     }
                 };
                 Some(Block::Service { key, given })
@@ -107,6 +138,9 @@ impl Reader<'_> {
                 let known = BLOCKS.iter().map(|(name, _)| *name);
                 let meant =
                     nearest(name, known).and_then(|near| BLOCKS.iter().find(|(name, _)| *name == near));
+                if meant.is_none() && (name.contains('_') || value.is_null() || value.is_object()) {
+                    self.faults.names.insert(name.into());
+                }
                 let right = match meant {
                     Some((_, meant)) => format!("did you mean `{meant}:`?"),
                     None if name.contains('_') => {
@@ -153,7 +187,7 @@ impl Reader<'_> {
     }
 
     fn action_item(&mut self, mut item: Members<'_>) -> Option<ActionItem> {
-        let before = self.problems.len();
+        let (before, nth) = (self.problems.len(), item.nth);
         let actions = self.actions(&mut item);
         let select = self.selector(&mut item);
         let recurring = match item.take("recurring") {
@@ -192,15 +226,15 @@ impl Reader<'_> {
             self.report(&item.at("force"), "has `force` and `recurring`", right);
         }
         self.no_more(item, &["action", "actions", "actor", "service", "recurring", "force"]);
-        (self.problems.len() == before).then_some(ActionItem { actions, select, recurring, force })
+        (self.problems.len() == before).then_some(ActionItem { nth, actions, select, recurring, force })
     }
 
     fn filter_item(&mut self, mut item: Members<'_>) -> Option<FilterItem> {
-        let before = self.problems.len();
+        let (before, nth) = (self.problems.len(), item.nth);
         let event = self.event(&mut item);
         let actions = self.actions(&mut item);
         let select = self.selector(&mut item);
-        let channel = Channel(self.text(&mut item, "channel").unwrap_or_default());
+        let channel = self.channel(&mut item);
         let secret = self
             .text(&mut item, "secret")
             .or_else(|| self.text(&mut item, "secrets"))
@@ -211,7 +245,26 @@ impl Reader<'_> {
         if self.problems.len() > before {
             return None;
         }
-        Some(FilterItem { event: event?, actions, select, channel, secret, tags })
+        Some(FilterItem { nth, event: event?, actions, select, channel, secret, tags })
+    }
+
+    /// A channel by which events come: a filter on another one would never match, and nobody would be told.
+    fn channel(&mut self, item: &mut Members<'_>) -> Channel {
+        let channel = Channel(self.text(item, "channel").unwrap_or_default());
+        if !channel.is_any() && !channel.is_known() {
+            let known = Channel::KNOWN;
+            let right = match nearest(&channel.0, known) {
+                Some(meant) => {
+                    format!("did you mean `{meant}`? The channels are {} and all", known.join(", "))
+                }
+                None => {
+                    format!("the channels are {} and all; without `channel:` it takes any", known.join(", "))
+                }
+            };
+            let what = format!("is {}, but no event comes by such a channel", quote(&channel.0));
+            self.report(&item.at("channel"), what, right);
+        }
+        channel
     }
 
     fn event(&mut self, item: &mut Members<'_>) -> Option<EventName> {

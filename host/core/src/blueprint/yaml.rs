@@ -24,7 +24,30 @@ const MOST_BRACKETS: usize = 1000;
 /// The members of a file's mapping, in order, and what is wrong below them.
 pub(super) struct Document {
     pub(super) members: Vec<(String, Value)>,
-    pub(super) problems: Vec<(Place, String, String)>,
+    pub(super) problems: Vec<Fault>,
+}
+
+/// What is wrong with a value, or with a key in it.
+pub(super) struct Fault {
+    pub(super) place: Place,
+    pub(super) what: String,
+    pub(super) right: String,
+    /// How the key may be written that it is about, if it is about one below the place.
+    keys: &'static [&'static str],
+    /// The same, where it depends on the file.
+    key: Option<String>,
+}
+
+impl Fault {
+    /// The line of the key, or else of the place.
+    pub(super) fn line(&self, text: &str) -> Option<usize> {
+        let line = |key: &str| {
+            let mut path = parts(&self.place);
+            path.push(super::lines::Part::Key(key));
+            super::lines::find(text, &path)
+        };
+        self.keys.iter().copied().chain(self.key.as_deref()).filter_map(line).max()
+    }
 }
 
 /// Keys and indices that lead to a value.
@@ -143,14 +166,25 @@ struct State {
     path: Place,
     values: usize,
     bytes: usize,
-    problems: Vec<(Place, String, String)>,
+    problems: Vec<Fault>,
     /// Why reading was given up.
     fatal: Option<(String, String)>,
 }
 
 impl State {
     fn report(&mut self, what: impl Into<String>, right: impl Into<String>) {
-        self.problems.push((self.path.clone(), what.into(), right.into()));
+        let fault =
+            Fault { place: self.path.clone(), what: what.into(), right: right.into(), keys: &[], key: None };
+        self.problems.push(fault);
+    }
+
+    /// Reports a key of the mapping that is being read.
+    fn report_key(&mut self, keys: &'static [&'static str], key: Option<String>, what: &str, right: &str) {
+        self.report(what, right);
+        if let Some(fault) = self.problems.last_mut() {
+            fault.keys = keys;
+            fault.key = key;
+        }
     }
 
     fn give_up<E: Error>(&mut self, what: String, right: String) -> E {
@@ -206,6 +240,11 @@ impl<'de> Visitor<'de> for Members<'_> {
         Ok(Vec::new())
     }
 
+    // What the YAML library makes of a file that is empty, or has nothing but comments.
+    fn visit_none<E>(self) -> Result<Self::Value, E> {
+        Ok(Vec::new())
+    }
+
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
         members(self.state, map)
     }
@@ -251,12 +290,14 @@ fn members<'de, A: MapAccess<'de>>(
         let name = match key {
             Value::String(name) => name,
             Value::Null => {
-                state.borrow_mut().report("has an empty key", "a name before the colon would be right");
+                let right = "a name before the colon would be right";
+                state.borrow_mut().report_key(&["~", "null", ""], None, "has an empty key", right);
                 "null".into()
             }
             Value::Bool(_) | Value::Number(_) => {
                 let right = format!("a text in quotes, '{key}', would be right");
-                state.borrow_mut().report(format!("has the key {key}, which is not a text"), right);
+                let what = format!("has the key {key}, which is not a text");
+                state.borrow_mut().report_key(&[], Some(key.to_string()), &what, &right);
                 key.to_string()
             }
             _ => {
