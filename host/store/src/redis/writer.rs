@@ -25,7 +25,7 @@ use super::{
     Shared,
     args::Args,
     draft::{Deciding, Draft, Need, Stop},
-    memory::{ABSENT, Owned, Versioned},
+    memory::{ABSENT, Memory, Owned, Versioned},
     record::{Rebase, stored},
     round::{self, Call, Notice, Outcome, Stale},
     scripts, timer,
@@ -137,6 +137,42 @@ pub(super) struct Writer {
 /// Once it is closed, nothing can be asked.
 struct Closed;
 
+/// Something that other hosts have put into a mailbox, or taken out of it.
+enum Arrival {
+    Job(Job),
+    Cancelled(ServiceKey, Id),
+}
+
+impl Arrival {
+    fn job(&self) -> Option<&Job> {
+        match self {
+            Self::Job(job) => Some(job),
+            Self::Cancelled(..) => None,
+        }
+    }
+}
+
+impl Memory {
+    /// Puts into mailboxes what has come, in order. Returns whether there is something to take, or to stop.
+    fn receive(&mut self, arrivals: Vec<Arrival>) -> bool {
+        let mut touched = BTreeSet::new();
+        for arrival in arrivals {
+            match arrival {
+                Arrival::Job(job) => {
+                    touched.insert(job.service.clone());
+                    self.arrived(job);
+                }
+                Arrival::Cancelled(service, job) => {
+                    self.cancelled(&service, job);
+                    touched.insert(service);
+                }
+            }
+        }
+        // All of them are put in the queue.
+        touched.iter().fold(!self.recalled.is_empty(), |any, service| self.backlog.queue(service) | any)
+    }
+}
+
 impl Writer {
     pub(super) fn new(
         shared: Arc<Shared>,
@@ -233,7 +269,7 @@ impl Writer {
             let nothing = decided.group.is_empty() && decided.draft.refused == 0 && decided.draft.ids == 0;
             if nothing && !look {
                 let base = Id::from_bytes([0; 16]);
-                let after = self.publish(&mut decided, base);
+                let after = self.publish(&mut decided, base, Vec::new());
                 answer(requests, decided.answers, &after);
                 return Ok(());
             }
@@ -256,11 +292,12 @@ impl Writer {
                     self.acknowledged = notices.len();
                     self.shared.count(decided.group.changes);
                     self.shared.memory().refused = 0;
-                    self.receive(notices).await?;
+                    // What is younger than what this round made must not be taken before it, so all of it arrives at once.
+                    let mut arrivals = self.read(notices).await?;
                     if more || again {
-                        self.drain().await?;
+                        arrivals.extend(self.drain().await?);
                     }
-                    let after = self.publish(&mut decided, base);
+                    let after = self.publish(&mut decided, base, arrivals);
                     answer(requests, decided.answers, &after);
                     return Ok(());
                 }
@@ -274,8 +311,9 @@ impl Writer {
         }
     }
 
-    /// Reads what else has come: it came before what this round made.
-    async fn drain(&mut self) -> std::result::Result<(), Closed> {
+    /// Reads what else has come.
+    async fn drain(&mut self) -> std::result::Result<Vec<Arrival>, Closed> {
+        let mut arrivals = Vec::new();
         loop {
             let call = Call {
                 host: &self.shared.host,
@@ -286,42 +324,41 @@ impl Writer {
                 acknowledged: self.acknowledged,
             };
             let args = round::args(&call, &self.shared.memory(), &Draft::default(), &Group::default());
-            let Ok(args) = args else { return Ok(()) };
+            let Ok(args) = args else { return Ok(arrivals) };
             let reply = self.call(&scripts::COMMIT, &args).await?;
-            let Ok(Outcome::Done { notices, more, again, .. }) = round::outcome(reply) else { return Ok(()) };
+            let Ok(Outcome::Done { notices, more, again, .. }) = round::outcome(reply) else {
+                return Ok(arrivals);
+            };
             self.number += 1;
             self.acknowledged = notices.len();
-            self.receive(notices).await?;
+            arrivals.extend(self.read(notices).await?);
             if !more && !again {
-                return Ok(());
+                return Ok(arrivals);
             }
         }
     }
 
     /// What was decided takes effect in memory.
-    fn publish(&mut self, decided: &mut Decided, base: Id) -> After {
+    fn publish(&mut self, decided: &mut Decided, base: Id, arrivals: Vec<Arrival>) -> After {
         let draft = std::mem::take(&mut decided.draft);
         let (any, next_due) = {
             let mut memory = self.shared.memory();
-            let any = memory.publish(draft, &mut decided.group, &decided.version, base);
+            let mut any = memory.receive(arrivals);
+            any |= memory.publish(draft, &mut decided.group, &decided.version, base);
             (any, memory.next_due())
         };
         self.shared.tell(any);
         After { base, next_due }
     }
 
-    /// Takes in what has come.
-    async fn receive(&mut self, notices: Vec<Notice>) -> std::result::Result<(), Closed> {
-        if notices.is_empty() {
-            return Ok(());
-        }
-        let mut jobs = Vec::new();
+    /// What has come; reads the services that it is about, where they are not known or have changed.
+    async fn read(&mut self, notices: Vec<Notice>) -> std::result::Result<Vec<Arrival>, Closed> {
+        let mut arrivals = Vec::new();
         let mut changed = BTreeSet::new();
-        let mut cancelled = Vec::new();
         for notice in notices {
             match notice {
                 Notice::Job(Some(record)) => match stored::<Job>(&record) {
-                    Ok(job) => jobs.push(job),
+                    Ok(job) => arrivals.push(Arrival::Job(job)),
                     Err(error) => tracing::error!("a job cannot be read: {error}"),
                 },
                 Notice::Job(None) => {}
@@ -330,40 +367,23 @@ impl Writer {
                 }
                 Notice::Cancelled(job, service) => {
                     changed.insert(service.clone());
-                    cancelled.push((service, job));
+                    arrivals.push(Arrival::Cancelled(service, job));
                 }
                 Notice::Leases => self.shared.nudge.notify_one(),
             }
         }
         {
             let memory = self.shared.memory();
-            let unknown = jobs
+            let unknown = arrivals
                 .iter()
+                .filter_map(Arrival::job)
                 .map(|job| &job.service)
                 .filter(|service| memory.owns(service) && !memory.backlog.services.contains_key(service));
             changed.extend(unknown.cloned());
             changed.retain(|service| memory.owns(service));
         }
         self.load(changed.into_iter().collect()).await?;
-        let mut any = false;
-        {
-            let mut memory = self.shared.memory();
-            for (service, job) in &cancelled {
-                memory.cancelled(service, *job);
-            }
-            let services: BTreeSet<ServiceKey> = jobs.iter().map(|job| job.service.clone()).collect();
-            for job in jobs {
-                memory.arrived(job);
-            }
-            for (service, _) in &cancelled {
-                any |= memory.backlog.queue(service);
-            }
-            for service in services {
-                any |= memory.backlog.queue(&service);
-            }
-        }
-        self.shared.tell(any);
-        Ok(())
+        Ok(arrivals)
     }
 
     /// Reads again what has changed.
@@ -383,7 +403,9 @@ impl Writer {
         self.shared.memory().claims.extend(stale.claims);
         if !stale.services.is_empty() {
             // Who changed a service may have cancelled a job of it, and has said so before.
-            self.drain().await?;
+            let arrivals = self.drain().await?;
+            let any = self.shared.memory().receive(arrivals);
+            self.shared.tell(any);
         }
         self.load(stale.services).await?;
         for run in stale.runs {
