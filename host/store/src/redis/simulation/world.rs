@@ -36,6 +36,9 @@ pub(super) struct Plan {
     pub(super) executions: u64,
 }
 
+/// How often in a thousand simulations with restarts a server has forgotten something.
+const FORGETS: u64 = 0;
+
 impl Plan {
     fn draw(random: &mut Random) -> Self {
         let calm = random.permille(150);
@@ -48,14 +51,14 @@ impl Plan {
         Self {
             hosts: random.index(4) + 1,
             services: random.index(6) + 3,
-            actions: random.index(30) + 8,
+            actions: random.index(22) + 6,
             active: random.between(400, 2500),
             weather,
             pauses,
             crashes: random.permille(500),
             cuts,
             restarts,
-            forgets: restarts && random.permille(300),
+            forgets: restarts && random.permille(FORGETS),
             steps,
             retains: random.permille(200),
             claims: if random.permille(500) { random.between(2, 8) } else { 0 },
