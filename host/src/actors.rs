@@ -13,7 +13,7 @@ use ays_engine::{Actor, Compiled, Engine};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tracing::{error, info};
 
-use crate::clock;
+use crate::{clock, log::Shown};
 
 /// The actors of one folder, by name.
 #[derive(Debug, Default)]
@@ -49,18 +49,18 @@ impl Actors {
     /// If the folder cannot be read.
     pub async fn load(engine: &Engine, folder: &Path) -> anyhow::Result<(Self, Vec<Refused>)> {
         let files = components(folder)?;
-        let bar = progress(files.len());
+        let shown = Shown::new(progress(files.len()));
+        let bar = &shown.0;
         let mut actors = Self::default();
         let mut refused = Vec::new();
         for file in files {
             bar.set_message(file.file_name().unwrap_or_default().to_string_lossy().into_owned());
             if let Err(why) = actors.add(engine, &file).await {
-                bar.suspend(|| error!("{}: {why:#}", file.display()));
+                error!("{}: {why:#}", file.display());
                 refused.push(Refused { file, why: format!("{why:#}") });
             }
             bar.inc(1);
         }
-        bar.finish_and_clear();
         Ok((actors, refused))
     }
 

@@ -6,9 +6,14 @@
 //! 12:04:31.502 INFO  actproducer__p1 send_message  Sending message hello prince
 //! ```
 
-use std::{fmt, io::IsTerminal as _};
+use std::{
+    fmt,
+    io::{self, IsTerminal as _, Write},
+    sync::{Mutex, PoisonError},
+};
 
 use clap::ValueEnum;
+use indicatif::ProgressBar;
 use tracing::{
     Event, Level, Subscriber,
     field::{Field, Visit},
@@ -44,10 +49,8 @@ pub fn begin(format: Format, filter: &str) -> anyhow::Result<WorkerGuard> {
     let filter = EnvFilter::try_new(format!("fjall=warn,lsm_tree=warn,{filter}")).map_err(|e| {
         anyhow::anyhow!("the log filter `{filter}` is not one: {e}; `info` or `warn,guest=debug` are")
     })?;
-    let (writer, guard) = NonBlockingBuilder::default()
-        .buffered_lines_limit(QUEUED_LINES)
-        .lossy(true)
-        .finish(std::io::stdout());
+    let (writer, guard) =
+        NonBlockingBuilder::default().buffered_lines_limit(QUEUED_LINES).lossy(true).finish(BesideBar);
     // An error of writing the log has nowhere to go: standard error may be the same closed pipe.
     let builder =
         tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer).log_internal_errors(false);
@@ -61,6 +64,44 @@ pub fn begin(format: Format, filter: &str) -> anyhow::Result<WorkerGuard> {
         }
     };
     begun.map(|()| guard).map_err(|e| anyhow::anyhow!("cannot log: {e}"))
+}
+
+/// The progress bar that is on the terminal, if one is.
+static BAR: Mutex<Option<ProgressBar>> = Mutex::new(None);
+
+/// A progress bar that makes way for log lines, until this is dropped; then it is gone.
+#[derive(Debug)]
+pub struct Shown(pub ProgressBar);
+
+impl Shown {
+    /// Shows a bar. Only one can be shown at a time.
+    pub fn new(bar: ProgressBar) -> Self {
+        *BAR.lock().unwrap_or_else(PoisonError::into_inner) = Some(bar.clone());
+        Self(bar)
+    }
+}
+
+impl Drop for Shown {
+    fn drop(&mut self) {
+        BAR.lock().unwrap_or_else(PoisonError::into_inner).take();
+        self.0.finish_and_clear();
+    }
+}
+
+/// Standard output. A bar that stands where the next line goes is drawn anew below it.
+struct BesideBar;
+
+impl Write for BesideBar {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match &*BAR.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some(bar) => bar.suspend(|| io::stdout().write(bytes)),
+            None => io::stdout().write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stdout().flush()
+    }
 }
 
 /// How many lines may wait for whoever reads the log.

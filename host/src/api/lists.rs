@@ -1,52 +1,47 @@
 //! Lists, and the things in them.
 
-use axum::{
-    Json,
-    extract::{Path, Query, State},
-};
-use ays_core::{EventName, Id, ServiceKey, Timestamp, job::JobState, schedule::Schedule};
+use axum::{Json, extract::State, http::Uri};
+use ays_core::{Id, ServiceKey, Timestamp, schedule::Schedule};
 use ays_store::{DeadQuery, FilterQuery, JobQuery, Page, Paging, ScheduleQuery, ServiceQuery};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{ApiError, Context, JobView, view::FilterView};
+use super::{
+    ApiError, Context, JobView,
+    ask::{Ask, MOST, Named},
+    view::FilterView,
+};
 use crate::{actors::Loaded, clock};
 
 type Answer<T> = Result<Json<T>, ApiError>;
 
-/// The most items of a page.
-const MOST: usize = 1000;
-
-/// What every list takes: `limit` (100 by default, 1000 at most) and `cursor`, and what some of them take.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub(super) struct Ask {
-    limit: Option<usize>,
-    cursor: Option<String>,
-    service: Option<ServiceKey>,
-    actor: Option<String>,
-    action: Option<String>,
-    event: Option<EventName>,
-    state: Option<JobState>,
-    cause: Option<String>,
-    since: Option<Timestamp>,
+/// A page, or why there is none. The one thing that a list does not find is a cursor that is none.
+fn listed<T>(page: ays_store::Result<Page<T>>) -> Result<Page<T>, ApiError> {
+    page.map_err(|error| match error {
+        ays_store::Error::NotFound(what) => ApiError::invalid(what),
+        other => other.into(),
+    })
 }
 
-impl Ask {
-    fn paging(&self) -> Result<Paging, ApiError> {
-        match self.limit {
-            Some(limit) if limit == 0 || limit > MOST => {
-                Err(ApiError::invalid(format!("`limit` is {limit}; it takes 1 to {MOST}")))
-            }
-            limit => Ok(Paging { limit: limit.unwrap_or(100), cursor: self.cursor.clone() }),
+/// Looks through a whole list for one thing.
+async fn find<T, F>(
+    mut page: impl FnMut(Paging) -> F,
+    is_wanted: impl Fn(&T) -> bool,
+) -> Result<Option<T>, ApiError>
+where
+    F: Future<Output = ays_store::Result<Page<T>>>,
+{
+    let mut cursor = None;
+    loop {
+        let Page { items, next } = page(Paging { limit: MOST, cursor }).await?;
+        if let Some(found) = items.into_iter().find(&is_wanted) {
+            return Ok(Some(found));
+        }
+        cursor = next;
+        if cursor.is_none() {
+            return Ok(None);
         }
     }
-}
-
-type Asked = Result<Query<Ask>, axum::extract::rejection::QueryRejection>;
-
-fn asked(query: Asked) -> Result<Ask, ApiError> {
-    query.map(|Query(ask)| ask).map_err(|e| ApiError::invalid(e.body_text()))
 }
 
 fn mapped<A, B>(page: Page<A>, map: impl FnMut(A) -> B) -> Json<Page<B>> {
@@ -87,12 +82,16 @@ impl From<Schedule> for ScheduleView {
     }
 }
 
-pub(super) async fn actors(State(context): State<Context>) -> Json<Page<Value>> {
-    let items = context.actors.iter().map(|(name, loaded)| actor_view(name, loaded)).collect();
-    Json(Page { items, next: None })
+pub(super) async fn actors(State(context): State<Context>, uri: Uri) -> Answer<Page<Value>> {
+    let Paging { limit, cursor } = Ask::read(&uri, &[])?.paging()?;
+    let mut loaded =
+        context.actors.iter().filter(|(name, _)| cursor.as_deref().is_none_or(|last| *name > last));
+    let page: Vec<_> = loaded.by_ref().take(limit).collect();
+    let next = page.last().filter(|_| loaded.next().is_some()).map(|(name, _)| (*name).to_owned());
+    Ok(Json(Page { items: page.into_iter().map(|(name, loaded)| actor_view(name, loaded)).collect(), next }))
 }
 
-pub(super) async fn actor(State(context): State<Context>, Path(name): Path<String>) -> Answer<Value> {
+pub(super) async fn actor(State(context): State<Context>, Named(name): Named) -> Answer<Value> {
     let loaded = context.actors.get(&name);
     let loaded = loaded.ok_or_else(|| ApiError::not_found(format!("no actor `{name}` is loaded")))?;
     Ok(Json(actor_view(&name, loaded)))
@@ -100,59 +99,53 @@ pub(super) async fn actor(State(context): State<Context>, Path(name): Path<Strin
 
 pub(super) async fn services(
     State(context): State<Context>,
-    query: Asked,
+    uri: Uri,
 ) -> Answer<Page<ays_core::service::Service>> {
-    let ask = asked(query)?;
+    let ask = Ask::read(&uri, &["actor"])?;
     let paging = ask.paging()?;
-    Ok(Json(context.store.services(ServiceQuery { actor: ask.actor }, paging).await?))
+    Ok(Json(listed(context.store.services(ServiceQuery { actor: ask.actor }, paging).await)?))
 }
 
 pub(super) async fn service(
     State(context): State<Context>,
-    Path(name): Path<String>,
+    Named(name): Named,
 ) -> Answer<ays_core::service::Service> {
     let service = context.store.service(&key(&name)?).await?;
     service.map(Json).ok_or_else(|| ApiError::not_found(format!("there is no service `{name}`")))
 }
 
-pub(super) async fn filters(State(context): State<Context>, query: Asked) -> Answer<Page<FilterView>> {
-    let ask = asked(query)?;
+pub(super) async fn filters(State(context): State<Context>, uri: Uri) -> Answer<Page<FilterView>> {
+    let ask = Ask::read(&uri, &["service", "event"])?;
     let paging = ask.paging()?;
     let query = FilterQuery { service: ask.service, event: ask.event };
-    Ok(mapped(context.store.filters(query, paging).await?, FilterView::from))
+    Ok(mapped(listed(context.store.filters(query, paging).await)?, FilterView::from))
 }
 
-pub(super) async fn filter(State(context): State<Context>, Path(text): Path<String>) -> Answer<FilterView> {
+pub(super) async fn filter(State(context): State<Context>, Named(text): Named) -> Answer<FilterView> {
     let seq: u64 = text
         .parse()
         .map_err(|_| ApiError::invalid(format!("`{text}` is not an event filter's id; it is a number")))?;
-    let mut paging = Paging { limit: MOST, cursor: None };
-    loop {
-        let page = context.store.filters(FilterQuery::default(), paging).await?;
-        if let Some(found) = page.items.into_iter().find(|subscription| subscription.seq == seq) {
-            return Ok(Json(found.into()));
-        }
-        paging = match page.next {
-            Some(cursor) => Paging { limit: MOST, cursor: Some(cursor) },
-            None => return Err(ApiError::not_found(format!("there is no event filter {seq}"))),
-        };
-    }
+    let page = |paging| context.store.filters(FilterQuery::default(), paging);
+    let found = find(page, |subscription| subscription.seq == seq).await?;
+    found
+        .map(|subscription| Json(subscription.into()))
+        .ok_or_else(|| ApiError::not_found(format!("there is no event filter {seq}")))
 }
 
-pub(super) async fn schedules(State(context): State<Context>, query: Asked) -> Answer<Page<ScheduleView>> {
-    let ask = asked(query)?;
+pub(super) async fn schedules(State(context): State<Context>, uri: Uri) -> Answer<Page<ScheduleView>> {
+    let ask = Ask::read(&uri, &["service"])?;
     let paging = ask.paging()?;
     let query = ScheduleQuery { service: ask.service };
-    Ok(mapped(context.store.schedules(query, paging).await?, ScheduleView::from))
+    Ok(mapped(listed(context.store.schedules(query, paging).await)?, ScheduleView::from))
 }
 
-pub(super) async fn schedule(State(context): State<Context>, Path(id): Path<String>) -> Answer<ScheduleView> {
+pub(super) async fn schedule(State(context): State<Context>, Named(id): Named) -> Answer<ScheduleView> {
     let (service, action) = id.split_once([':', '/']).ok_or_else(|| {
         ApiError::invalid(format!("`{id}` is not a schedule's id; it has the form SERVICE:ACTION"))
     })?;
     let query = ScheduleQuery { service: Some(key(service)?) };
-    let page = context.store.schedules(query, Paging { limit: MOST, cursor: None }).await?;
-    let found = page.items.into_iter().find(|schedule| schedule.action == action);
+    let page = |paging| context.store.schedules(query.clone(), paging);
+    let found = find(page, |schedule| schedule.action == action).await?;
     found
         .map(|schedule| Json(schedule.into()))
         .ok_or_else(|| ApiError::not_found(format!("`{action}` does not recur on {service}")))
@@ -160,18 +153,19 @@ pub(super) async fn schedule(State(context): State<Context>, Path(id): Path<Stri
 
 pub(super) async fn jobs(
     State(context): State<Context>,
-    query: Asked,
+    uri: Uri,
 ) -> Answer<Page<JobView<ays_core::job::Job>>> {
-    let ask = asked(query)?;
+    let ask = Ask::read(&uri, &["service", "actor", "action", "state", "cause", "since"])?;
     let paging = ask.paging()?;
-    let Ask { service, actor, action, state, cause, since, .. } = ask;
+    let since = ask.since()?;
+    let Ask { service, actor, action, state, cause, .. } = ask;
     let query = JobQuery { service, actor, action, state, cause, since };
-    Ok(mapped(context.store.jobs(query, paging).await?, JobView::from))
+    Ok(mapped(listed(context.store.jobs(query, paging).await)?, JobView::from))
 }
 
 pub(super) async fn job(
     State(context): State<Context>,
-    Path(text): Path<String>,
+    Named(text): Named,
 ) -> Answer<JobView<ays_core::job::Job>> {
     let job = context.store.job(id(&text)?).await?;
     job.map(|job| Json(job.into())).ok_or_else(|| ApiError::not_found(format!("there is no job {text}")))
@@ -179,7 +173,7 @@ pub(super) async fn job(
 
 pub(super) async fn cancel(
     State(context): State<Context>,
-    Path(text): Path<String>,
+    Named(text): Named,
 ) -> Answer<JobView<ays_core::job::Job>> {
     let job = context.store.cancel(id(&text)?, clock::now()).await?;
     context.cancels.tell(job.id);
@@ -217,17 +211,14 @@ fn dead_view(letter: ays_store::DeadLetter, whole: bool) -> DeadView {
     DeadView { id: letter.id, at: letter.at, reason: letter.reason, job, entry }
 }
 
-pub(super) async fn dead(State(context): State<Context>, query: Asked) -> Answer<Page<DeadView>> {
-    let ask = asked(query)?;
+pub(super) async fn dead(State(context): State<Context>, uri: Uri) -> Answer<Page<DeadView>> {
+    let ask = Ask::read(&uri, &["service"])?;
     let paging = ask.paging()?;
-    let page = context.store.dead(DeadQuery { service: ask.service }, paging).await?;
+    let page = listed(context.store.dead(DeadQuery { service: ask.service }, paging).await)?;
     Ok(mapped(page, |letter| dead_view(letter, false)))
 }
 
-pub(super) async fn dead_letter(
-    State(context): State<Context>,
-    Path(text): Path<String>,
-) -> Answer<DeadView> {
+pub(super) async fn dead_letter(State(context): State<Context>, Named(text): Named) -> Answer<DeadView> {
     let letter = context.store.dead_letter(id(&text)?).await?;
     let letter = letter.ok_or_else(|| ApiError::not_found(format!("there is no dead letter {text}")))?;
     Ok(Json(dead_view(letter, true)))
@@ -235,23 +226,37 @@ pub(super) async fn dead_letter(
 
 pub(super) async fn retry_dead(
     State(context): State<Context>,
-    Path(text): Path<String>,
+    Named(text): Named,
 ) -> Answer<JobView<ays_core::job::Job>> {
     Ok(Json(context.store.retry_dead(id(&text)?, clock::now()).await?.into()))
 }
 
-pub(super) async fn discard_dead(
-    State(context): State<Context>,
-    Path(text): Path<String>,
-) -> Answer<DeadView> {
+pub(super) async fn discard_dead(State(context): State<Context>, Named(text): Named) -> Answer<DeadView> {
     let letter = context.store.discard_dead(id(&text)?, clock::now()).await?;
     Ok(Json(dead_view(letter, true)))
 }
 
 pub(super) async fn events(
     State(context): State<Context>,
-    query: Asked,
+    uri: Uri,
 ) -> Answer<Page<ays_core::event::EventRecord>> {
-    let paging = asked(query)?.paging()?;
-    Ok(Json(context.store.unmatched(paging).await?))
+    let paging = Ask::read(&uri, &[])?.paging()?;
+    Ok(Json(listed(context.store.unmatched(paging).await)?))
+}
+
+pub(super) async fn event(
+    State(context): State<Context>,
+    Named(text): Named,
+) -> Answer<ays_core::event::EventRecord> {
+    let id = id(&text)?;
+    // The list goes from the youngest to the oldest, and a page begins below its cursor.
+    let above = Id::from_bytes(u128::from_be_bytes(id.to_bytes()).saturating_add(1).to_be_bytes());
+    let page = context.store.unmatched(Paging { limit: 1, cursor: Some(above.to_string()) }).await?;
+    let found = page.items.into_iter().find(|event| event.id == id);
+    found.map(Json).ok_or_else(|| {
+        let message = format!(
+            "there is no event {text} that no event filter took; of those that were taken, there are the jobs"
+        );
+        ApiError::not_found(message)
+    })
 }

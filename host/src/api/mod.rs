@@ -1,5 +1,6 @@
 //! The HTTP API, version 1: what the command line and everybody else talk to.
 
+mod ask;
 mod blueprints;
 mod error;
 mod events;
@@ -52,6 +53,7 @@ pub struct Context {
 pub fn router(context: Context) -> Router {
     Router::new()
         .route("/api/v1/events", post(events::accept).get(lists::events))
+        .route("/api/v1/events/{id}", get(lists::event))
         .route("/api/v1/actors", get(lists::actors))
         .route("/api/v1/actors/{name}", get(lists::actor))
         .route("/api/v1/services", get(lists::services))

@@ -1,13 +1,9 @@
 //! `POST /api/v1/run`, `GET /api/v1/runs/ID`.
 
-use axum::{
-    Json,
-    extract::{Path, State},
-    http::StatusCode,
-};
+use axum::{Json, extract::State, http::StatusCode};
 use ays_core::{Id, run::Run};
 
-use super::{ApiError, Body, Context, body};
+use super::{ApiError, Body, Context, ask::Named, body};
 use crate::runs::{self, Ask, Refused};
 
 /// Answers 202 with the run; its jobs are in their mailboxes.
@@ -27,11 +23,10 @@ pub(super) async fn start(
     }
 }
 
-pub(super) async fn show(
-    State(context): State<Context>,
-    Path(text): Path<String>,
-) -> Result<Json<Run>, ApiError> {
-    let id: Id = text.parse().map_err(|_| ApiError::invalid(format!("`{text}` is not an id")))?;
+pub(super) async fn show(State(context): State<Context>, Named(text): Named) -> Result<Json<Run>, ApiError> {
+    let id: Id = text
+        .parse()
+        .map_err(|_| ApiError::invalid(format!("`{text}` is not an id; an id has 26 letters and digits")))?;
     let run = context.store.run(id).await?;
     run.map(Json).ok_or_else(|| ApiError::not_found(format!("there is no run {text}")))
 }

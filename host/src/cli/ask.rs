@@ -109,7 +109,7 @@ pub(super) struct Emit {
     /// The event's args, as texts
     #[arg(conflicts_with = "args_json")]
     args: Vec<String>,
-    /// The event's args, as any JSON
+    /// The event's args, as any JSON; what is printed is JSON in any case
     #[arg(long = "json", value_name = "ARGS", id = "args_json")]
     args_json: Option<String>,
     /// The running host: http://ADDR:PORT

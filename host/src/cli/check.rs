@@ -5,6 +5,7 @@ use std::{fs, path::PathBuf, sync::Arc};
 use anyhow::Context as _;
 use ays_core::{blueprint::Current, hrd, problem::Problem};
 use ays_engine::{CodeCache, Engine};
+use clap::builder::BoolishValueParser;
 
 use super::{AlreadyTold, print, print_json};
 use crate::{
@@ -26,7 +27,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "DIR", env = "AYS_CODE_CACHE", default_value = ".ays/code")]
     code_cache: PathBuf,
     /// Print the plan, or the problems, as JSON
-    #[arg(long)]
+    #[arg(long, env = "AYS_JSON", value_parser = BoolishValueParser::new())]
     json: bool,
 }
 
@@ -53,7 +54,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
         if args.json {
             return print_json(&serde_json::json!({"problems": [], "steps": steps}));
         }
-        eprintln!("{}: no problem", apply::count(args.files.len(), "file"));
+        let nothing = if steps.is_empty() && !blueprints.is_empty() { ", and nothing to do" } else { "" };
+        eprintln!("{}: no problem{nothing}", apply::count(args.files.len(), "file"));
         return print(&steps.iter().map(|step| format!("{step}\n")).collect::<String>());
     }
     if args.json {

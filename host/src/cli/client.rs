@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
+use clap::builder::BoolishValueParser;
 use serde_json::Value;
 use ureq::{Agent, http::StatusCode};
 
@@ -19,7 +20,7 @@ pub(super) struct Host {
     )]
     url: String,
     /// Print the API's JSON
-    #[arg(long, env = "AYS_JSON", global = true)]
+    #[arg(long, env = "AYS_JSON", global = true, value_parser = BoolishValueParser::new())]
     pub(super) json: bool,
 }
 

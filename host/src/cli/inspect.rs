@@ -5,6 +5,7 @@ use std::{path::PathBuf, sync::Arc};
 use anyhow::Context as _;
 use ays_core::manifest::{Limits, Manifest};
 use ays_engine::{Actor, Engine};
+use clap::builder::BoolishValueParser;
 use serde_json::json;
 
 use super::{print, print_json};
@@ -17,7 +18,7 @@ pub(super) struct Args {
     #[arg(value_name = "FILE")]
     file: PathBuf,
     /// Print JSON
-    #[arg(long)]
+    #[arg(long, env = "AYS_JSON", value_parser = BoolishValueParser::new())]
     json: bool,
 }
 

@@ -8,43 +8,25 @@ use crate::log;
 
 use super::{
     client::Host,
+    kinds::{Filters, JobId, LetterId, Name, OfJobs, OfService, columns},
     print, print_json,
-    table::{Column, table},
+    table::table,
 };
 
 /// What every kind of thing has.
 #[derive(Debug, clap::Subcommand)]
-pub(super) enum Look {
+pub(super) enum Look<F: Filters, N: Name> {
     /// One line for each
-    List(List),
+    List(List<F>),
     /// All there is to know about one
-    Show(One),
+    Show(One<N>),
 }
 
-/// What `list` takes. What does not apply to a kind of thing is ignored.
+/// What `list` takes.
 #[derive(Debug, clap::Args)]
-pub(super) struct List {
-    /// Only those of this service (its key, actor__instance)
-    #[arg(long, value_name = "KEY")]
-    service: Option<String>,
-    /// Only those of this actor
-    #[arg(long, value_name = "NAME")]
-    actor: Option<String>,
-    /// Only those of this action
-    #[arg(long, value_name = "NAME")]
-    action: Option<String>,
-    /// Only those on this event
-    #[arg(long, value_name = "NAME")]
-    event: Option<String>,
-    /// Only jobs in this state: new, running, ok, retrying, error, cancelled
-    #[arg(long, value_name = "STATE")]
-    state: Option<String>,
-    /// Only jobs of this cause: event, schedule, run, init, api
-    #[arg(long, value_name = "KIND")]
-    cause: Option<String>,
-    /// Only jobs created at this time or later (RFC 3339)
-    #[arg(long, value_name = "TIME")]
-    since: Option<String>,
+pub(super) struct List<F: Filters> {
+    #[command(flatten)]
+    filters: F,
     /// How many at most
     #[arg(long, value_name = "N", default_value_t = 100)]
     limit: usize,
@@ -55,11 +37,11 @@ pub(super) struct List {
     host: Host,
 }
 
-/// What `show` takes.
+/// What `show` takes, and what changes one thing.
 #[derive(Debug, clap::Args)]
-pub(super) struct One {
-    /// Its id: a service's key, an actor's name, a schedule's SERVICE:ACTION
-    id: String,
+pub(super) struct One<N: Name> {
+    #[command(flatten)]
+    name: N,
     #[command(flatten)]
     host: Host,
 }
@@ -68,20 +50,20 @@ pub(super) struct One {
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Jobs {
     /// One line for each, youngest first
-    List(List),
+    List(List<OfJobs>),
     /// All there is to know about one
-    Show(One),
+    Show(One<JobId>),
     /// What it logged
     Logs(Logs),
     /// Cancel one that has not ended
-    Cancel(One),
+    Cancel(One<JobId>),
 }
 
 /// What `jobs logs` takes.
 #[derive(Debug, clap::Args)]
 pub(super) struct Logs {
-    /// The job's id
-    id: String,
+    #[command(flatten)]
+    name: JobId,
     /// Wait for further attempts until the job has ended
     #[arg(short, long)]
     follow: bool,
@@ -93,68 +75,18 @@ pub(super) struct Logs {
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Dead {
     /// One line for each, youngest first
-    List(List),
+    List(List<OfService>),
     /// All there is to know about one
-    Show(One),
+    Show(One<LetterId>),
     /// Put a job back into its service's mailbox
-    Retry(One),
+    Retry(One<LetterId>),
     /// Remove one from the list
-    Discard(One),
+    Discard(One<LetterId>),
 }
 
-fn columns(kind: &str) -> &'static [Column] {
-    match kind {
-        "actors" => &[("NAME", "/name"), ("DIGEST", "/digest"), ("BYTES", "/size_bytes"), ("FILE", "/file")],
-        "services" => &[("KEY", "/key"), ("DATA", "/data"), ("UPDATED", "/updated_at")],
-        "filters" => &[
-            ("ID", "/id"),
-            ("SERVICE", "/service"),
-            ("EVENT", "/event"),
-            ("ACTION", "/action"),
-            ("CHANNEL", "/channel"),
-            ("TAGS", "/tags"),
-        ],
-        "schedules" => &[
-            ("ID", "/id"),
-            ("PERIOD", "/period"),
-            ("NEXT", "/next_due"),
-            ("WAITS FOR", "/waits_for"),
-            ("MISSED", "/missed_count"),
-        ],
-        "jobs" => &[
-            ("ID", "/id"),
-            ("STATE", "/state"),
-            ("SERVICE", "/service"),
-            ("ACTION", "/action"),
-            ("CAUSE", "/cause/kind"),
-            ("ATTEMPT", "/attempt"),
-            ("CREATED", "/created_at"),
-            ("ERROR", "/error/message"),
-        ],
-        "dead" => &[
-            ("ID", "/id"),
-            ("AT", "/at"),
-            ("SERVICE", "/job/service"),
-            ("ACTION", "/job/action"),
-            ("REASON", "/reason"),
-            ("ENTRY", "/entry/raw"),
-        ],
-        _ => &[("ID", "/id"), ("EVENT", "/event"), ("ARGS", "/args"), ("ACCEPTED", "/accepted_at")],
-    }
-}
-
-fn list(kind: &str, list: List) -> anyhow::Result<()> {
-    let query = [
-        ("service", list.service),
-        ("actor", list.actor),
-        ("action", list.action),
-        ("event", list.event),
-        ("state", list.state),
-        ("cause", list.cause),
-        ("since", list.since),
-        ("cursor", list.cursor),
-        ("limit", Some(list.limit.to_string())),
-    ];
+fn list<F: Filters>(kind: &str, list: List<F>) -> anyhow::Result<()> {
+    let mut query = list.filters.query();
+    query.extend([("cursor", list.cursor), ("limit", Some(list.limit.to_string()))]);
     let mut query: Vec<_> = query.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
     let path = format!("/api/v1/{kind}");
     let mut page = list.host.get(&path, &query)?;
@@ -183,15 +115,15 @@ fn list(kind: &str, list: List) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn show(kind: &str, one: &One) -> anyhow::Result<()> {
-    print_json(&one.host.get(&format!("/api/v1/{kind}/{}", one.id), &[])?)
+fn show<N: Name>(kind: &str, one: &One<N>) -> anyhow::Result<()> {
+    print_json(&one.host.get(&format!("/api/v1/{kind}/{}", one.name.id()), &[])?)
 }
 
-fn act(kind: &str, one: &One, verb: &str) -> anyhow::Result<()> {
-    print_json(&one.host.post(&format!("/api/v1/{kind}/{}/{verb}", one.id), &json!({}))?)
+fn act<N: Name>(kind: &str, one: &One<N>, verb: &str) -> anyhow::Result<()> {
+    print_json(&one.host.post(&format!("/api/v1/{kind}/{}/{verb}", one.name.id()), &json!({}))?)
 }
 
-pub(super) fn look(kind: &str, look: Look) -> anyhow::Result<()> {
+pub(super) fn look<F: Filters, N: Name>(kind: &str, look: Look<F, N>) -> anyhow::Result<()> {
     match look {
         Look::List(ask) => list(kind, ask),
         Look::Show(one) => show(kind, &one),
@@ -219,7 +151,7 @@ pub(super) fn dead(dead: Dead) -> anyhow::Result<()> {
 fn logs(ask: &Logs) -> anyhow::Result<()> {
     let mut shown = Value::Null;
     loop {
-        let job = ask.host.get(&format!("/api/v1/jobs/{}", ask.id), &[])?;
+        let job = ask.host.get(&format!("/api/v1/jobs/{}", ask.name.id()), &[])?;
         // Each attempt's log is there when the attempt has ended.
         let ended = job.get("finished_at").cloned().unwrap_or_default();
         let lines = job.get("logs").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();

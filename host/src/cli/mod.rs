@@ -6,6 +6,7 @@ mod build;
 mod check;
 mod client;
 mod inspect;
+mod kinds;
 mod look;
 mod serve;
 mod table;
@@ -40,16 +41,16 @@ enum Command {
     Inspect(inspect::Args),
     /// The actors that the host has loaded
     #[command(subcommand)]
-    Actors(look::Look),
+    Actors(look::Look<kinds::All, kinds::ActorName>),
     /// The services
     #[command(subcommand)]
-    Services(look::Look),
+    Services(look::Look<kinds::OfActor, kinds::ServiceKey>),
     /// The event filters
     #[command(subcommand)]
-    Filters(look::Look),
+    Filters(look::Look<kinds::OfEvent, kinds::FilterId>),
     /// The recurring actions
     #[command(subcommand)]
-    Schedules(look::Look),
+    Schedules(look::Look<kinds::OfService, kinds::ScheduleId>),
     /// The jobs: those that wait or run, and the history
     #[command(subcommand)]
     Jobs(look::Jobs),
@@ -58,7 +59,7 @@ enum Command {
     Dead(look::Dead),
     /// Events that no event filter took
     #[command(subcommand)]
-    Events(look::Look),
+    Events(look::Look<kinds::All, kinds::EventId>),
 }
 
 /// Why a command ended with 1: its own words have been written already.

@@ -1,6 +1,10 @@
 //! `ays-host serve`.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    net::{SocketAddr, ToSocketAddrs as _},
+    path::PathBuf,
+    time::Duration,
+};
 
 use anyhow::Context as _;
 use ays_store::RetentionPolicy;
@@ -33,8 +37,8 @@ pub(super) struct Args {
     /// hosts of a namespace should say the same
     #[arg(long, value_name = "SECONDS", env = "AYS_LEASE", default_value_t = 10.0, value_parser = lease)]
     lease: f64,
-    /// Where the HTTP API listens
-    #[arg(long, value_name = "ADDR", env = "AYS_LISTEN", default_value = "127.0.0.1:8642")]
+    /// Where the HTTP API listens: ADDR:PORT or NAME:PORT; port 0 takes a free one
+    #[arg(long, value_name = "ADDR", env = "AYS_LISTEN", default_value = "127.0.0.1:8642", value_parser = listen)]
     listen: SocketAddr,
     /// The namespace to serve
     #[arg(long, value_name = "NS", env = "AYS_NAMESPACE", default_value = "default", value_parser = namespace)]
@@ -94,6 +98,13 @@ fn queue(named: Option<Queue>, store: &store::Address) -> anyhow::Result<Option<
         (None, store::Address::Redis(address)) => Ok(Some(command_queue::Config::new(address.clone())?)),
         (Some(Queue::None) | None, _) => Ok(None),
     }
+}
+
+/// An address, or the first one of a name; IPv4 before IPv6, as the address is that clients of `localhost` try.
+fn listen(text: &str) -> Result<SocketAddr, String> {
+    let wrong = |why: String| format!("{why}; ADDR:PORT or NAME:PORT, as 127.0.0.1:8642, would be right");
+    let resolved = text.to_socket_addrs().map_err(|e| wrong(e.to_string()))?;
+    resolved.min_by_key(SocketAddr::is_ipv6).ok_or_else(|| wrong("the name has no address".into()))
 }
 
 fn lease(text: &str) -> Result<f64, String> {
