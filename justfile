@@ -2,20 +2,22 @@
 
 set shell := ["bash", "-euo", "pipefail", "-c"]
 
-demo := "target/demo"
 redis_hint := "the tests need redis-server; install it (Debian: apt-get install redis-server, macOS: brew install redis)"
 
 # List the recipes
 default:
     @just --list --unsorted
 
-# Compile host and actors, serve the seed's example, run `install`, and go on until Ctrl-C
-demo example="init": wasm-target
+# Serve an example (init, eventfilters), and run `install`, until Ctrl-C; `./dev demo` does so without `just` in between
+demo example="init":
+    @exec ./dev demo {{ example }}
+
+# Compile the host, and the actors of an example: where the blueprint sets the event filters, the consumer has no `init`
+demo-build example="init": wasm-target
     cargo build --release
-    target/release/ays-host build plugins/actproducer plugins/actconsumer --out {{ demo }}/actors
-    rm -rf {{ demo }}/state
-    exec target/release/ays-host serve plugins/examples/{{ example }}/blueprint.yaml --actors {{ demo }}/actors \
-        --store file:{{ demo }}/state --code-cache {{ demo }}/code --run install
+    target/release/ays-host build plugins/actproducer --out target/demo/actors
+    target/release/ays-host build plugins/actconsumer --out target/demo/actors \
+        {{ if example == "eventfilters" { "-- --no-default-features" } else { "" } }}
 
 # Everything that must hold: format, lints, tests, docs
 test: wasm-target redis lint
