@@ -1,7 +1,7 @@
 //! A round of decisions as the arguments of `commit.lua`, and what that script answers.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     sync::Arc,
 };
 
@@ -57,6 +57,8 @@ pub(super) struct Stale {
     pub(super) services: Vec<ServiceKey>,
     pub(super) runs: Vec<Id>,
     pub(super) filters: bool,
+    /// Jobs and dead letters that are gone.
+    pub(super) missing: HashSet<Id>,
     /// Doors, with the number of their last claim.
     pub(super) claims: Vec<(String, u64)>,
 }
@@ -121,14 +123,22 @@ pub(super) fn args(call: &Call<'_>, memory: &Memory, draft: &Draft, group: &Grou
         section.into(versions.one().push("runs"));
     }
     versions.into(&mut args);
-    let mut existing = Section::default();
-    for (service, job) in &draft.cancelled {
-        existing.one().show(format_args!("p:{}", partition::of(service))).show(job);
+    // Another host may have cancelled a job whose attempt this is.
+    let mut existing: BTreeMap<String, Vec<Id>> = BTreeMap::new();
+    let kept = group.kept.iter().map(|(job, service, _)| (job, service));
+    for (job, service) in group.left.iter().map(|(job, service)| (job, service)).chain(kept) {
+        existing.entry(format!("p:{}", partition::of(service))).or_default().push(*job);
     }
-    for letter in &group.undead {
-        existing.one().push("dead").show(letter);
+    if !group.undead.is_empty() {
+        existing.insert("dead".into(), group.undead.clone());
     }
-    existing.into(&mut args);
+    args.show(existing.len());
+    for (key, ids) in existing {
+        args.push(key).show(ids.len());
+        for id in ids {
+            args.show(id);
+        }
+    }
     let mut claims = Section::default();
     for (door, (before, after)) in draft.claims.iter().filter(|(_, (before, after))| before != after) {
         claims.one().push(door).show(before).show(after);
@@ -154,7 +164,7 @@ pub(super) fn args(call: &Call<'_>, memory: &Memory, draft: &Draft, group: &Grou
         args.show(partition).show(jobs.len());
         for job in jobs {
             spec(&mut args, job.id);
-            args.push(to_json(job.as_ref())?);
+            args.record(to_json(job.as_ref())?);
         }
     }
     history(group, &mut args)?;
@@ -162,14 +172,14 @@ pub(super) fn args(call: &Call<'_>, memory: &Memory, draft: &Draft, group: &Grou
     for letter in &group.dead {
         let one = dead.one();
         spec(one, letter.id);
-        one.push(to_json(letter)?);
+        one.record(to_json(letter)?);
     }
     dead.into(&mut args);
     let mut runs = Section::default();
     for run in group.runs.values().filter(|run| !run.state.is_final()) {
         let one = runs.one();
         spec(one, run.id);
-        one.push(to_json(run)?);
+        one.record(to_json(run)?);
     }
     runs.into(&mut args);
     Ok(args)
@@ -193,23 +203,16 @@ fn plain(memory: &Memory, draft: &Draft, group: &Group, version: &str) -> Result
         let Some(known) = draft.services.get(key) else { continue };
         commands.to("HSET", at('v', key)).push(key.as_str()).push(version);
         if group.services.contains(key) {
-            commands.to("HSET", at('s', key)).push(key.as_str()).push(to_json(&known.service)?);
+            commands.to("HSET", at('s', key)).push(key.as_str()).record(to_json(&known.service)?);
         }
         if known.schedules.is_empty() {
             commands.to("HDEL", at('t', key)).push(key.as_str());
         } else {
-            commands.to("HSET", at('t', key)).push(key.as_str()).push(to_json(&known.schedules)?);
-        }
-    }
-    // What the owner decides on the job meanwhile must not hold, so the service has another version.
-    let unchanged = |service: &ServiceKey| !group.changed_services().any(|changed| changed == service);
-    for (service, _) in draft.cancelled.iter().filter(|(service, _)| !memory.owns(service)) {
-        if unchanged(service) {
-            commands.to("HSET", at('v', service)).push(service.as_str()).push(version);
+            commands.to("HSET", at('t', key)).push(key.as_str()).record(to_json(&known.schedules)?);
         }
     }
     for (id, service, record) in &group.kept {
-        commands.to("HSET", at('p', service)).show(id).push(record);
+        commands.to("HSET", at('p', service)).show(id).record(record);
     }
     for (id, service) in &group.left {
         commands.to("HDEL", at('p', service)).show(id);
@@ -221,7 +224,7 @@ fn plain(memory: &Memory, draft: &Draft, group: &Group, version: &str) -> Result
     for (seq, subscription) in &group.filters {
         match subscription {
             Some(subscription) => {
-                commands.to("HSET", "filters".into()).show(seq).push(to_json(subscription)?);
+                commands.to("HSET", "filters".into()).show(seq).record(to_json(subscription)?);
             }
             None => {
                 commands.to("HDEL", "filters".into()).show(seq);
@@ -254,18 +257,18 @@ fn history(group: &Group, args: &mut Args) -> Result<()> {
         args.push(service.as_str()).show(jobs.len());
         for job in jobs {
             spec(args, job.id);
-            args.push(&job.record);
+            args.record(&job.record);
         }
     }
     for event in &group.unmatched {
         args.push("u");
         spec(args, event.id);
-        args.push(to_json(event)?);
+        args.record(to_json(event)?);
     }
     for run in over {
         args.push("r");
         spec(args, run.id);
-        args.push(to_json(run)?);
+        args.record(to_json(run)?);
     }
     Ok(())
 }
@@ -288,8 +291,7 @@ pub(super) fn outcome(reply: Value) -> Result<Outcome> {
                 }
             }
             stale.filters = text(next())?.as_deref() == Some("1");
-            // What is missing is looked for anew by who asked for it.
-            next();
+            stale.missing = texts(next())?.iter().map(|text| id(text.as_bytes())).collect::<Result<_>>()?;
             let mut claims = texts(next())?.into_iter();
             while let (Some(door), Some(last)) = (claims.next(), claims.next()) {
                 stale.claims.push((door, last.parse().unwrap_or_default()));

@@ -26,7 +26,7 @@ use super::{
     args::Args,
     draft::{Deciding, Draft, Need, Stop},
     memory::{ABSENT, Memory, Owned, Versioned},
-    record::{Rebase, stored},
+    record::{Rebase, from_json, stored},
     round::{self, Call, Notice, Outcome, Stale},
     scripts, timer,
     value::{bytes, number, pairs, text},
@@ -34,7 +34,6 @@ use super::{
 use crate::{
     Accepted, Applied, Batch, DeadLetter, Error, Result, RetentionPolicy, Ticked,
     decide::{Attempt, Decider, Group, Known, has_ended, no_letter},
-    record::from_json,
 };
 
 /// A round takes no further request once it writes this many rows: a script must not keep Redis from others for long.
@@ -301,7 +300,19 @@ impl Writer {
                     answer(requests, decided.answers, &after);
                     return Ok(());
                 }
-                Ok(Outcome::Stale(stale)) => self.refresh(stale).await?,
+                Ok(Outcome::Stale(stale)) => {
+                    if !stale.missing.is_empty() {
+                        let Group { left, kept, .. } = &decided.group;
+                        let jobs = left.iter().map(|(job, service)| (job, service));
+                        let jobs = jobs.chain(kept.iter().map(|(job, service, _)| (job, service)));
+                        let mut memory = self.shared.memory();
+                        for (job, service) in jobs.filter(|(job, _)| stale.missing.contains(job)) {
+                            // That it was cancelled, the notice will say again.
+                            memory.cancelled(service, *job);
+                        }
+                    }
+                    self.refresh(stale).await?;
+                }
                 Err(error) => {
                     tracing::error!("{error}");
                     fail(requests, &error);
@@ -401,12 +412,6 @@ impl Writer {
             self.load_filters().await?;
         }
         self.shared.memory().claims.extend(stale.claims);
-        if !stale.services.is_empty() {
-            // Who changed a service may have cancelled a job of it, and has said so before.
-            let arrivals = self.drain().await?;
-            let any = self.shared.memory().receive(arrivals);
-            self.shared.tell(any);
-        }
         self.load(stale.services).await?;
         for run in stale.runs {
             self.load_run(run).await?;

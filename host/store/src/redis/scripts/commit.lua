@@ -120,10 +120,13 @@ if filters ~= '' and (call('GET', P .. 'filters:version') or '0') ~= filters the
   stale = true
 end
 for _ = 1, count() do
-  local key, field = take(), take()
-  if call('HEXISTS', P .. key, field) == 0 then
-    missing[#missing + 1] = field
-    stale = true
+  local key = P .. take()
+  for _ = 1, count() do
+    local field = take()
+    if call('HEXISTS', key, field) == 0 then
+      missing[#missing + 1] = field
+      stale = true
+    end
   end
 end
 local doors = {}

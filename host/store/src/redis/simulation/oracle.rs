@@ -17,7 +17,7 @@ use super::{
     network::{Server, bulks, texts},
     world::World,
 };
-use crate::{record::from_json, redis::record::stored};
+use crate::redis::record::{from_json, stored};
 
 /// What the server knows in the end.
 struct Known {
