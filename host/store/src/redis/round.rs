@@ -164,7 +164,7 @@ pub(super) fn args(call: &Call<'_>, memory: &Memory, draft: &Draft, group: &Grou
         args.show(partition).show(jobs.len());
         for job in jobs {
             spec(&mut args, job.id);
-            args.record(to_json(job.as_ref())?);
+            args.push(to_json(job.as_ref())?);
         }
     }
     history(group, &mut args)?;
@@ -172,14 +172,14 @@ pub(super) fn args(call: &Call<'_>, memory: &Memory, draft: &Draft, group: &Grou
     for letter in &group.dead {
         let one = dead.one();
         spec(one, letter.id);
-        one.record(to_json(letter)?);
+        one.push(to_json(letter)?);
     }
     dead.into(&mut args);
     let mut runs = Section::default();
     for run in group.runs.values().filter(|run| !run.state.is_final()) {
         let one = runs.one();
         spec(one, run.id);
-        one.record(to_json(run)?);
+        one.push(to_json(run)?);
     }
     runs.into(&mut args);
     Ok(args)
@@ -203,16 +203,16 @@ fn plain(memory: &Memory, draft: &Draft, group: &Group, version: &str) -> Result
         let Some(known) = draft.services.get(key) else { continue };
         commands.to("HSET", at('v', key)).push(key.as_str()).push(version);
         if group.services.contains(key) {
-            commands.to("HSET", at('s', key)).push(key.as_str()).record(to_json(&known.service)?);
+            commands.to("HSET", at('s', key)).push(key.as_str()).push(to_json(&known.service)?);
         }
         if known.schedules.is_empty() {
             commands.to("HDEL", at('t', key)).push(key.as_str());
         } else {
-            commands.to("HSET", at('t', key)).push(key.as_str()).record(to_json(&known.schedules)?);
+            commands.to("HSET", at('t', key)).push(key.as_str()).push(to_json(&known.schedules)?);
         }
     }
     for (id, service, record) in &group.kept {
-        commands.to("HSET", at('p', service)).show(id).record(record);
+        commands.to("HSET", at('p', service)).show(id).push(record);
     }
     for (id, service) in &group.left {
         commands.to("HDEL", at('p', service)).show(id);
@@ -224,7 +224,7 @@ fn plain(memory: &Memory, draft: &Draft, group: &Group, version: &str) -> Result
     for (seq, subscription) in &group.filters {
         match subscription {
             Some(subscription) => {
-                commands.to("HSET", "filters".into()).show(seq).record(to_json(subscription)?);
+                commands.to("HSET", "filters".into()).show(seq).push(to_json(subscription)?);
             }
             None => {
                 commands.to("HDEL", "filters".into()).show(seq);
@@ -257,18 +257,18 @@ fn history(group: &Group, args: &mut Args) -> Result<()> {
         args.push(service.as_str()).show(jobs.len());
         for job in jobs {
             spec(args, job.id);
-            args.record(&job.record);
+            args.push(&job.record);
         }
     }
     for event in &group.unmatched {
         args.push("u");
         spec(args, event.id);
-        args.record(to_json(event)?);
+        args.push(to_json(event)?);
     }
     for run in over {
         args.push("r");
         spec(args, run.id);
-        args.record(to_json(run)?);
+        args.push(to_json(run)?);
     }
     Ok(())
 }

@@ -26,7 +26,7 @@ use super::{
     args::Args,
     draft::{Deciding, Draft, Need, Stop},
     memory::{ABSENT, Memory, Owned, Versioned},
-    record::{Rebase, from_json, stored},
+    record::{Rebase, stored},
     round::{self, Call, Notice, Outcome, Stale},
     scripts, timer,
     value::{bytes, number, pairs, text},
@@ -34,6 +34,7 @@ use super::{
 use crate::{
     Accepted, Applied, Batch, DeadLetter, Error, Result, RetentionPolicy, Ticked,
     decide::{Attempt, Decider, Group, Known, has_ended, no_letter},
+    record::from_json,
 };
 
 /// A round takes no further request once it writes this many rows: a script must not keep Redis from others for long.

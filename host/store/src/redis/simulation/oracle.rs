@@ -17,7 +17,7 @@ use super::{
     network::{Server, bulks, texts},
     world::World,
 };
-use crate::redis::record::{from_json, stored};
+use crate::{record::from_json, redis::record::stored};
 
 /// What the server knows in the end.
 struct Known {
@@ -77,12 +77,14 @@ fn read(world: &World, server: &mut Server, faults: &mut Vec<String>) -> Known {
                 indexed += ids.len() as u64 / 26;
             }
         }
-        for record in bulks(&server.look(&["HGETALL", &format!("h:{piece}:unmatched")])).iter().skip(1).step_by(2)
+        for record in
+            bulks(&server.look(&["HGETALL", &format!("h:{piece}:unmatched")])).iter().skip(1).step_by(2)
         {
             let event: EventRecord = stored(record).unwrap();
             known.unmatched.entry(event.args.value()[0].as_str().unwrap().into()).or_default().push(event.id);
         }
-        for record in bulks(&server.look(&["HGETALL", &format!("h:{piece}:runs")])).iter().skip(1).step_by(2) {
+        for record in bulks(&server.look(&["HGETALL", &format!("h:{piece}:runs")])).iter().skip(1).step_by(2)
+        {
             let run: Run = stored(record).unwrap();
             known.runs.insert(run.id, run);
         }
@@ -123,13 +125,16 @@ fn turns(world: &World, known: &Known, ledger: &Ledger, faults: &mut Vec<String>
         for job in known.jobs.values().filter(|job| job.service == *key && job.state == JobState::Ok) {
             let result = job.result.as_ref().unwrap().value();
             turns.push((result["n"].as_u64().unwrap(), job.id));
-            emits.extend(result["emits"].as_array().unwrap().iter().map(|token| token.as_str().unwrap().into()));
+            emits.extend(
+                result["emits"].as_array().unwrap().iter().map(|token| token.as_str().unwrap().into()),
+            );
         }
         turns.sort_unstable();
         let data = service.data.value();
         let chain = turns.iter().fold(0, |chain, (_, job)| link(chain, *job));
         let counted = turns.iter().zip(1..).all(|((n, _), place)| *n == place);
-        if !counted || data["n"].as_u64() != Some(turns.len() as u64) || data["chain"].as_u64() != Some(chain) {
+        if !counted || data["n"].as_u64() != Some(turns.len() as u64) || data["chain"].as_u64() != Some(chain)
+        {
             let turns: Vec<_> = turns.iter().map(|(n, job)| format!("{n} {job}")).collect();
             faults.push(format!("{key} has {data}, and its turns were {}", turns.join(", ")));
         }
@@ -151,7 +156,8 @@ fn turns(world: &World, known: &Known, ledger: &Ledger, faults: &mut Vec<String>
     }
     for (token, ids) in &by_token {
         if token.starts_with('x') && (!emits.contains(*token) || ids.len() != 1) && !known.dropped {
-            faults.push(format!("{token} is there {} times though no turn that counts emitted it", ids.len()));
+            faults
+                .push(format!("{token} is there {} times though no turn that counts emitted it", ids.len()));
         }
     }
 }
