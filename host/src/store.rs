@@ -58,7 +58,15 @@ impl Address {
             Self::Memory => Embedded::in_memory(&name).map(|store| Arc::new(store) as _),
             Self::Redis(address) => {
                 let server = Arc::new(Server::new(address)?);
-                tell_dangers(&server).await;
+                let (_, warnings) = look_at(&server).await?;
+                for warning in warnings {
+                    warn!(
+                        "the store on {}: {}; to put it right: {}",
+                        server.address(),
+                        warning.what,
+                        warning.fix
+                    );
+                }
                 let mut options = redis::Options::default();
                 options.lease = lease;
                 let store = Redis::open(server, &name, options, clock::now()).await;
@@ -69,12 +77,26 @@ impl Address {
     }
 }
 
-/// Says what of the server's configuration endangers what is kept there, and how to put it right.
-async fn tell_dangers(server: &Server) {
-    let Ok(mut connection) = server.connect(b"", ConnectOptions::default()).await else { return };
-    if let Ok(settings) = ays_redis::settings(&mut connection).await {
-        for warning in settings.warnings(server.address()) {
-            warn!("{}; to put it right: {}", warning.what, warning.fix);
-        }
+/// Commands that no server before Redis 6.2 has.
+const NEEDED: [&str; 3] = ["LMOVE", "BLMOVE", "ZMSCORE"];
+
+/// Looks at a server: what it is, and what of its configuration endangers what is kept there.
+///
+/// # Errors
+/// If it cannot be reached, or is too old.
+pub async fn look_at(server: &Server) -> anyhow::Result<(ays_redis::Settings, Vec<ays_redis::Warning>)> {
+    let mut connection = server.connect(b"", ConnectOptions::default()).await?;
+    // A user may be forbidden to ask; then what is missing shows when it is used.
+    if let Ok(known) = ays_redis::commands(&mut connection, &NEEDED).await {
+        let missing: Vec<_> = NEEDED.into_iter().filter(|name| !known.contains(*name)).collect();
+        anyhow::ensure!(
+            missing.is_empty(),
+            "{} does not know {}: Redis 6.2 or newer is needed, or Valkey",
+            server.address(),
+            missing.join(", ")
+        );
     }
+    let settings = ays_redis::settings(&mut connection).await?;
+    let warnings = settings.warnings(server.address());
+    Ok((settings, warnings))
 }

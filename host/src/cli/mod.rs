@@ -5,6 +5,7 @@ mod ask;
 mod build;
 mod check;
 mod client;
+mod doctor;
 mod inspect;
 mod kinds;
 mod look;
@@ -37,6 +38,8 @@ enum Command {
     Emit(ask::Emit),
     /// Compile actors to components, with cargo
     Build(build::Args),
+    /// Say whether a host would run here, and what endangers what it keeps
+    Doctor(doctor::Args),
     /// Show what a component is: its manifest and what it asks for
     Inspect(inspect::Args),
     /// The actors that the host has loaded
@@ -76,6 +79,7 @@ pub fn main() -> ExitCode {
         Command::Run(args) => ask::run(args),
         Command::Emit(args) => ask::emit(args),
         Command::Build(args) => build::run(&args),
+        Command::Doctor(args) => doctor::run(args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Actors(look) => look::look("actors", look),
         Command::Services(look) => look::look("services", look),

@@ -54,7 +54,7 @@ impl Config {
     }
 
     /// How to reach Redis.
-    pub(super) fn server(&self) -> &Server {
+    pub fn server(&self) -> &Server {
         &self.server
     }
 
