@@ -35,6 +35,7 @@ if not first or not count or count > held then
   -- Entries are looked at some at a time, since a call for each costs more than all the rest; after a large one, one at
   -- a time again, since what is looked at is copied.
   local bytes, step = 0, 1
+  local all = {}
   count = 0
   local full = false
   local function fill(list, from)
@@ -47,6 +48,7 @@ if not first or not count or count > held then
       end
       count = count + 1
       taken = taken + 1
+      all[count] = entry
       bytes = bytes + #entry
       if #entry > 65536 then step = 0 end
     end
@@ -72,6 +74,7 @@ if not first or not count or count > held then
   end
   first = math.max(accepted + 1, tonumber(redis.call('HGET', state, 'next')) or 1)
   redis.call('HSET', state, 'first', first, 'count', count, 'door', ARGV[4])
+  return {first, all}
 end
 
 return {first, redis.call('LRANGE', claim, 0, count - 1)}
