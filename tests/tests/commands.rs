@@ -98,6 +98,9 @@ fn mistakes_are_told_with_what_would_be_right() {
         (vec!["jobs", "show", "nonsense"], 1, "is not an id"),
         (vec!["jobs", "list", "--state", "great"], 1, "great"),
         (vec!["jobs", "list", "--limit", "5000"], 1, "1000"),
+        (vec!["jobs", "list", "--since", "yesterday"], 1, "RFC 3339"),
+        (vec!["jobs", "list", "--cause", "evnt"], 1, "event, schedule, run, init, api"),
+        (vec!["services", "list", "--state", "ok"], 2, "--state"),
         (vec!["services", "show", "probe__y"], 1, "no service `probe__y`"),
         (vec!["services", "show", "probe"], 1, "actor__instance"),
         (vec!["apply", "nowhere.yaml"], 1, "nowhere.yaml"),
@@ -106,6 +109,7 @@ fn mistakes_are_told_with_what_would_be_right() {
         (vec!["dance"], 2, "unrecognized subcommand"),
         (vec!["serve", "--store", "etcd://x"], 2, "file:PATH"),
         (vec!["serve", "--command-queue", "http://x"], 2, "redis://"),
+        (vec!["serve", "--listen", "8642"], 2, "ADDR:PORT"),
     ] {
         let output = host.cli(&args);
         let stderr = String::from_utf8_lossy(&output.stderr);
@@ -119,6 +123,86 @@ fn mistakes_are_told_with_what_would_be_right() {
         .expect("it runs");
     assert_eq!(alone.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&alone.stderr).contains("ays-host serve"));
+}
+
+#[test]
+fn an_event_that_nobody_took_is_shown_by_its_id() {
+    let host = host();
+    let ids: Vec<String> = (0..3)
+        .map(|_| {
+            let accepted: Value =
+                serde_json::from_str(&host.cli_ok(&["emit", "nobody"])).expect("it is JSON");
+            accepted["id"].as_str().expect("it has an id").to_owned()
+        })
+        .collect();
+    for id in &ids {
+        let shown: Value = serde_json::from_str(&host.cli_ok(&["events", "show", id])).expect("it is JSON");
+        assert_eq!((&shown["id"], &shown["event"]), (&id.as_str().into(), &"nobody".into()));
+    }
+    for (id, status) in [("00000000000000000000000000", 404), ("7ZZZZZZZZZZZZZZZZZZZZZZZZZ", 404), ("x", 400)]
+    {
+        assert_eq!(host.get(&format!("/api/v1/events/{id}")).0, status, "{id}");
+    }
+}
+
+#[test]
+fn a_list_refuses_what_it_does_not_take() {
+    let host = host();
+    for (path, told) in [
+        ("services?state=ok", "`limit`, `cursor`, `actor`"),
+        ("filters?action=x", "`limit`, `cursor`, `service`, `event`"),
+        ("schedules?actor=x", "`limit`, `cursor`, `service`"),
+        ("jobs?event=x", "`since`"),
+        ("dead?actor=x", "`limit`, `cursor`, `service`"),
+        ("events?event=x", "`limit`, `cursor`"),
+        ("actors?actor=x", "`limit`, `cursor`"),
+        ("filters?cursor=x", "is not a cursor"),
+        ("schedules?cursor=x", "is not a cursor"),
+        ("jobs?cursor=x", "is not a cursor"),
+        ("dead?cursor=x", "is not a cursor"),
+        ("events?cursor=x", "is not a cursor"),
+        ("services/%ff", "UTF-8"),
+        ("runs/%ff", "UTF-8"),
+    ] {
+        let (status, answer) = host.get(&format!("/api/v1/{path}"));
+        let message = answer["error"]["message"].as_str().unwrap_or_default();
+        assert!(status == 400 && message.contains(told), "{path}: {status} {answer}");
+        assert_eq!(answer["error"]["code"], "invalid", "{path}");
+    }
+}
+
+#[test]
+fn variables_of_flags_take_what_people_write_for_yes_and_no() {
+    let host = host();
+    for (value, is_json) in [("1", true), ("yes", true), ("true", true), ("0", false), ("no", false)] {
+        let output = Command::new(binary())
+            .args(["actors", "list", "--host", host.url()])
+            .env("AYS_JSON", value)
+            .output()
+            .expect("it runs");
+        assert!(output.status.success(), "{value}: {}", String::from_utf8_lossy(&output.stderr));
+        assert_eq!(output.stdout.starts_with(b"{"), is_json, "{value}");
+    }
+}
+
+#[test]
+fn on_a_terminal_each_log_line_has_a_line_of_its_own() {
+    let start = Start::new(actors());
+    let serve = start.command();
+    let mut words = vec![serve.get_program(), serve.get_args().next().expect("serve")];
+    words.extend(serve.get_args().skip(1));
+    let command: Vec<_> =
+        words.iter().map(|word| format!("'{}'", word.to_str().expect("it is UTF-8"))).collect();
+    // Of util-linux: runs a command on a terminal.
+    let output = Command::new("timeout")
+        .args(["-s", "INT", "5", "script", "-qec", &command.join(" "), "/dev/null"])
+        .output()
+        .expect("it runs");
+    let shown = String::from_utf8_lossy(&output.stdout);
+    assert!(shown.contains("loading actors") && shown.contains("loaded actor probe"), "{shown}");
+    for line in shown.split(['\r', '\n']) {
+        assert!(!(line.contains("loading actors") && line.contains("INFO")), "{line:?}");
+    }
 }
 
 #[test]
