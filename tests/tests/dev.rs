@@ -19,7 +19,10 @@ fn dev_demo_is_the_host_itself_so_that_signals_reach_it() {
         fs::set_permissions(path(name), fs::Permissions::from_mode(0o755)).expect("cannot change");
     };
     script("dev", &fs::read_to_string(root().join("dev")).expect("it is there"));
-    script("tools/just", "#!/bin/sh\nmkdir -p target/release\ncp host target/release/ays-host\necho just $*\n");
+    script(
+        "tools/just",
+        "#!/bin/sh\nmkdir -p target/release\ncp host target/release/ays-host\necho just $*\n",
+    );
     script("host", "#!/bin/sh\necho $$ $*\nexec sleep 60\n");
     script("plugins/examples/eventfilters/blueprint.yaml", "");
     let tools = format!("{}:{}", path("tools").display(), std::env::var("PATH").expect("there is one"));
