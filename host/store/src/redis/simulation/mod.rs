@@ -43,15 +43,17 @@ struct Outcome {
 }
 
 fn simulate(seed: u64, traced: bool) -> Outcome {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     runtime.block_on(async {
         clock::begin();
         let world = World::new(seed, traced);
-        tokio::spawn(world.network.clone().run());
+        let network = tokio::spawn(world.network.clone().run());
         let played = tokio::spawn(Scenario::new(world.clone()).play());
-        let mut faults = match played.await {
-            Ok(_) => oracle::judge(&world),
-            Err(error) => vec![format!("it panicked: {error}")],
+        let died = |error| vec![format!("it panicked: {error}")];
+        let mut faults = tokio::select! {
+            played = played => played.map_or_else(died, |_| oracle::judge(&world)),
+            network = network => network.map_or_else(died, |()| unreachable!("the network goes on")),
         };
         faults.dedup();
         let mut server = world.network.server.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -85,7 +87,7 @@ fn whatever_happens_nothing_accepted_is_lost_and_effects_happen_once_and_in_orde
         check(seed, &outcome);
         return;
     }
-    let seeds = number("AYS_TEST_SEEDS").unwrap_or(10_000);
+    let seeds = number("AYS_TEST_SEEDS").unwrap_or(2_000);
     let next = AtomicU64::new(0);
     let failed = AtomicBool::new(false);
     let stats = Mutex::new(Stats::default());

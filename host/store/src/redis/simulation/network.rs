@@ -368,7 +368,12 @@ impl Server {
                 let name = self.judge(script, &reply);
                 self.note(|| {
                     let reply = shown(&reply);
-                    format!("h{host} calls {name}{}: {}\n{:>13}-> {reply}", lateness(late), written(&args), "")
+                    format!(
+                        "h{host} calls {name}{}: {}\n{:>13}-> {reply}",
+                        lateness(late),
+                        written(&args),
+                        ""
+                    )
                 });
                 self.hash = fnv(self.hash, shown(&reply).as_bytes());
                 self.answer(connection, number, vec![value(reply)]);

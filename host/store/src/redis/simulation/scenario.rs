@@ -297,7 +297,8 @@ impl Scenario {
         let Some(host) = self.any(Host::is_open) else { return };
         let world = &self.world;
         let key = world.services[world.chance().index(world.services.len())].clone();
-        let update = ServiceUpdate { key, applied: JsonText::empty_object(), links: Links::default(), job: None };
+        let update =
+            ServiceUpdate { key, applied: JsonText::empty_object(), links: Links::default(), job: None };
         let changes = Changes { update: vec![update], ..Changes::default() };
         drop(host.ask(world, |store, now| async move { store.apply(changes, now).await.is_ok() }));
     }

@@ -1,7 +1,10 @@
 //! What all of a simulation shares, and how it is drawn from a seed.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, atomic::{AtomicBool, AtomicI64}},
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicBool, AtomicI64},
+    },
     time::Duration,
 };
 
@@ -37,7 +40,7 @@ pub(super) struct Plan {
 }
 
 /// How often in a thousand simulations with restarts a server has forgotten something.
-const FORGETS: u64 = 0;
+const FORGETS: u64 = 300;
 
 impl Plan {
     fn draw(random: &mut Random) -> Self {
@@ -48,6 +51,7 @@ impl Plan {
             true => Weather::default(),
             false => Weather { breaks: random.of(&[0, 5, 20, 60]), slow: random.of(&[0, 5, 30]) },
         };
+        let forgets = restarts && random.permille(FORGETS);
         Self {
             hosts: random.index(4) + 1,
             services: random.index(6) + 3,
@@ -58,9 +62,10 @@ impl Plan {
             crashes: random.permille(500),
             cuts,
             restarts,
-            forgets: restarts && random.permille(FORGETS),
+            forgets,
             steps,
-            retains: random.permille(200),
+            // What was dropped from the history, and then forgotten to have been, would be there twice.
+            retains: !forgets && random.permille(200),
             claims: if random.permille(500) { random.between(2, 8) } else { 0 },
             executions: random.of(&[1_000, 20_000, 50_000]),
         }
