@@ -185,12 +185,29 @@ pub(super) fn args(call: &Call<'_>, memory: &Memory, draft: &Draft, group: &Grou
     Ok(args)
 }
 
+/// A key, without the namespace's prefix.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Key {
+    /// Of a partition.
+    At(char, u16),
+    Of(&'static str),
+}
+
+impl std::fmt::Display for Key {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::At(kind, partition) => write!(f, "{kind}:{partition}"),
+            Self::Of(name) => f.write_str(name),
+        }
+    }
+}
+
 /// Commands whose arguments are gathered: one for each key.
 #[derive(Default)]
-struct Gathered(BTreeMap<(&'static str, String), Args>);
+struct Gathered(BTreeMap<(&'static str, Key), Args>);
 
 impl Gathered {
-    fn to(&mut self, command: &'static str, key: String) -> &mut Args {
+    fn to(&mut self, command: &'static str, key: Key) -> &mut Args {
         self.0.entry((command, key)).or_default()
     }
 }
@@ -198,17 +215,22 @@ impl Gathered {
 /// What is written as it is.
 fn plain(memory: &Memory, draft: &Draft, group: &Group, version: &str) -> Result<Section> {
     let mut commands = Gathered::default();
-    let at = |kind: char, service: &ServiceKey| format!("{kind}:{}", partition::of(service));
-    for key in group.changed_services().collect::<BTreeSet<_>>() {
+    let at = |kind: char, service: &ServiceKey| Key::At(kind, partition::of(service));
+    let rescheduled: BTreeSet<_> = group.schedules.iter().map(|(service, _)| service).collect();
+    for key in group.services.iter().chain(rescheduled.iter().copied()).collect::<BTreeSet<_>>() {
         let Some(known) = draft.services.get(key) else { continue };
-        commands.to("HSET", at('v', key)).push(key.as_str()).push(version);
+        let partition = partition::of(key);
+        let at = |kind: char| Key::At(kind, partition);
+        commands.to("HSET", at('v')).push(key.as_str()).push(version);
         if group.services.contains(key) {
-            commands.to("HSET", at('s', key)).push(key.as_str()).push(to_json(&known.service)?);
+            commands.to("HSET", at('s')).push(key.as_str()).push(to_json(&known.service)?);
         }
-        if known.schedules.is_empty() {
-            commands.to("HDEL", at('t', key)).push(key.as_str());
-        } else {
-            commands.to("HSET", at('t', key)).push(key.as_str()).push(to_json(&known.schedules)?);
+        if rescheduled.contains(key) {
+            if known.schedules.is_empty() {
+                commands.to("HDEL", at('t')).push(key.as_str());
+            } else {
+                commands.to("HSET", at('t')).push(key.as_str()).push(to_json(&known.schedules)?);
+            }
         }
     }
     for (id, service, record) in &group.kept {
@@ -218,29 +240,29 @@ fn plain(memory: &Memory, draft: &Draft, group: &Group, version: &str) -> Result
         commands.to("HDEL", at('p', service)).show(id);
     }
     for letter in &group.undead {
-        commands.to("HDEL", "dead".into()).show(letter);
-        commands.to("ZREM", "dead:ids".into()).show(letter);
+        commands.to("HDEL", Key::Of("dead")).show(letter);
+        commands.to("ZREM", Key::Of("dead:ids")).show(letter);
     }
     for (seq, subscription) in &group.filters {
         match subscription {
             Some(subscription) => {
-                commands.to("HSET", "filters".into()).show(seq).push(to_json(subscription)?);
+                commands.to("HSET", Key::Of("filters")).show(seq).push(to_json(subscription)?);
             }
             None => {
-                commands.to("HDEL", "filters".into()).show(seq);
+                commands.to("HDEL", Key::Of("filters")).show(seq);
             }
         }
     }
     if !group.filters.is_empty() {
-        commands.to("SET", "filters:version".into()).push(version);
+        commands.to("SET", Key::Of("filters:version")).push(version);
     }
     let refused = draft.refused + memory.refused;
     if refused > 0 {
-        commands.to("HINCRBY", "counts".into()).push("refused").show(refused);
+        commands.to("HINCRBY", Key::Of("counts")).push("refused").show(refused);
     }
     let mut section = Section::default();
     for ((command, key), args) in commands.0 {
-        section.one().show(args.len()).push(command).push(key).append(&args);
+        section.one().show(args.len()).push(command).show(key).append(&args);
     }
     Ok(section)
 }

@@ -139,7 +139,7 @@ struct Closed;
 
 /// Something that other hosts have put into a mailbox, or taken out of it.
 enum Arrival {
-    Job(Job),
+    Job(Box<Job>),
     Cancelled(ServiceKey, Id),
 }
 
@@ -160,7 +160,7 @@ impl Memory {
             match arrival {
                 Arrival::Job(job) => {
                     touched.insert(job.service.clone());
-                    self.arrived(job);
+                    self.arrived(*job);
                 }
                 Arrival::Cancelled(service, job) => {
                     self.cancelled(&service, job);
@@ -298,7 +298,11 @@ impl Writer {
                         arrivals.extend(self.drain().await?);
                     }
                     let after = self.publish(&mut decided, base, arrivals);
-                    answer(requests, decided.answers, &after);
+                    // Waking those who asked, and dropping what was decided, is not for the next round to wait for.
+                    tokio::spawn(async move {
+                        answer(requests, decided.answers, &after);
+                        drop((decided.group, args));
+                    });
                     return Ok(());
                 }
                 Ok(Outcome::Stale(stale)) => {
@@ -370,7 +374,7 @@ impl Writer {
         for notice in notices {
             match notice {
                 Notice::Job(Some(record)) => match stored::<Job>(&record) {
-                    Ok(job) => arrivals.push(Arrival::Job(job)),
+                    Ok(job) => arrivals.push(Arrival::Job(Box::new(job))),
                     Err(error) => tracing::error!("a job cannot be read: {error}"),
                 },
                 Notice::Job(None) => {}
