@@ -143,7 +143,7 @@ fn the_seeds_blueprint_creates_its_services_filters_and_schedule() {
         steps(&plan),
         [
             "create actproducer__p1",
-            "schedule actproducer__p1.send_message every 5s",
+            "schedule actproducer__p1.send_message every 5s, once install has ended well",
             "create actconsumer__c1",
             "filter producer_installed -> actconsumer__c1.on_producer_installed1",
             "filter producer_installed -> actconsumer__c1.on_producer_installed2",
@@ -290,7 +290,13 @@ fn recurring_keeps_what_the_manifest_says_beside_the_period_and_waits_for_instal
     let mut current = Current::default();
     let text = "actproducer__p1:\nactions: [{action: send_message, recurring: 1m}]";
     let first = plan(text, &current);
-    assert_eq!(steps(&first), ["create actproducer__p1", "schedule actproducer__p1.send_message every 1m"]);
+    assert_eq!(
+        steps(&first),
+        [
+            "create actproducer__p1",
+            "schedule actproducer__p1.send_message every 1m, once install has ended well"
+        ]
+    );
     assert_eq!(first.changes.schedules.len(), 1, "not the manifest's and then the blueprint's");
     apply(first.changes, &mut current);
     assert!(plan(text, &current).changes.is_empty());

@@ -475,14 +475,20 @@ impl<'a> Planner<'a> {
         let done =
             |awaited: &&str| self.current.services.get(key).is_some_and(|service| service.done(awaited));
         let waits_for = ["init", "install"].into_iter().filter(has).filter(|awaited| !done(awaited));
-        let waits_for = waits_for.map(str::to_owned).collect();
+        let waits_for: Vec<String> = waits_for.map(str::to_owned).collect();
+        let (service, shown) = (key.clone(), recurring.clone());
+        self.plan.steps.push(Step::Schedule {
+            service,
+            action: action.into(),
+            recurring: shown,
+            waits_for: waits_for.clone(),
+        });
         self.plan.changes.schedules.push(NewSchedule {
             service: key.clone(),
             action: action.into(),
-            recurring: recurring.clone(),
+            recurring,
             waits_for,
         });
-        self.plan.steps.push(Step::Schedule { service: key.clone(), action: action.into(), recurring });
     }
 
     /// Whether the plan is as large as one may be.

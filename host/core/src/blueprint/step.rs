@@ -53,6 +53,9 @@ pub enum Step {
         action: String,
         /// How.
         recurring: Recurring,
+        /// Actions of the service that must have ended well before.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        waits_for: Vec<String>,
     },
     /// A run is started.
     Run {
@@ -82,9 +85,14 @@ impl fmt::Display for Step {
                 write!(f, "link {service}.{field} -> {to}")
             }
             Self::Filter { service, event, action } => write!(f, "filter {event} -> {service}.{action}"),
-            Self::Schedule { service, action, recurring } => {
+            Self::Schedule { service, action, recurring, waits_for } => {
                 let word = if recurring.period.fixed().is_some() { "every" } else { "at" };
-                write!(f, "schedule {service}.{action} {word} {}", recurring.period)
+                write!(f, "schedule {service}.{action} {word} {}", recurring.period)?;
+                match waits_for.as_slice() {
+                    [] => Ok(()),
+                    [one] => write!(f, ", once {one} has ended well"),
+                    more => write!(f, ", once {} have ended well", more.join(" and ")),
+                }
             }
             Self::Run { action, jobs } => {
                 write!(f, "run {action}:")?;
