@@ -14,7 +14,12 @@ const NAP: Duration = Duration::from_millis(100);
 /// Ticks until it is to stop; cancels `broken` when the store fails.
 pub async fn run(store: Arc<dyn Store>, stop: CancellationToken, broken: CancellationToken) {
     while !stop.is_cancelled() {
-        let nap = match store.tick(clock::now()).await {
+        // A store that cannot be used now may not answer for long.
+        let ticked = tokio::select! {
+            ticked = store.tick(clock::now()) => ticked,
+            () = stop.cancelled() => return,
+        };
+        let nap = match ticked {
             Ok(ticked) => ticked.next_due.map_or(NAP, |due| due.since(clock::now()).min(NAP)),
             Err(why) => {
                 if !stop.is_cancelled() {

@@ -243,7 +243,11 @@ async fn follow(store: Arc<dyn Store>, cancels: dispatcher::Cancels) {
 
 async fn retain(store: Arc<dyn Store>, policy: RetentionPolicy, stop: CancellationToken) {
     while !stop.is_cancelled() {
-        if let Err(why) = store.retain(policy, clock::now()).await {
+        let retained = tokio::select! {
+            retained = store.retain(policy, clock::now()) => retained,
+            () = stop.cancelled() => return,
+        };
+        if let Err(why) = retained {
             warn!("cannot drop old history: {why}");
         }
         tokio::select! {

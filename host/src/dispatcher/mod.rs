@@ -34,6 +34,9 @@ const SERVICES_AT_A_TIME: usize = 64;
 /// and what the jobs read of other services is fresh.
 const LONGEST_TAKE: Duration = Duration::from_millis(50);
 
+/// Within which time tasks end whose guests were stopped, unless the store does not answer.
+const STOPPED: Duration = Duration::from_secs(3);
+
 /// What limits the dispatcher.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
@@ -145,7 +148,10 @@ impl Dispatcher {
                 () = clock::sleep(drain) => {
                     warn!("{} services still have a job running after {} s: stopping them; their jobs start over", tasks.len(), drain.as_secs_f32());
                     self.kill.cancel();
-                    tasks.wait().await;
+                    tokio::select! {
+                        () = tasks.wait() => {}
+                        () = clock::sleep(STOPPED) => warn!("what they did cannot be committed now: their jobs start over"),
+                    }
                 }
             }
         }

@@ -12,10 +12,10 @@ use tokio::sync::{mpsc, oneshot};
 use super::{
     Shared,
     args::Args,
+    requests::Request,
     scripts,
     timer::{self, Instant},
     value::{list, number, pairs, text},
-    writer::Request,
 };
 use crate::{Error, Result};
 

@@ -4,127 +4,37 @@
 //! waits for the next round, so under load many requests share a call. Where the script finds that something has changed
 //! since it was read, that is read again and the round is decided anew.
 
-use std::{
-    collections::{BTreeSet, HashMap},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use ays_core::{
-    Id, ServiceKey, Timestamp,
-    changes::Changes,
-    filter::Subscription,
-    job::Job,
-    partition,
-    routing::FilterIndex,
-    run::{NewRun, Run},
-};
-use tokio::sync::{mpsc, oneshot};
+use ays_core::{Id, ServiceKey, Timestamp, job::Job};
+use tokio::sync::mpsc;
 
 use super::{
     Shared,
     args::Args,
-    draft::{Deciding, Draft, Need, Stop},
-    memory::{ABSENT, Memory, Owned, Versioned},
-    record::{Rebase, stored},
+    draft::Draft,
+    memory::Memory,
+    record::stored,
+    requests::{After, Decided, Request, answer, fail, size},
     round::{self, Call, Notice, Outcome, Stale},
     scripts, timer,
-    value::{bytes, number, pairs, text},
+    value::number,
 };
-use crate::{
-    Accepted, Applied, Batch, DeadLetter, Error, Result, RetentionPolicy, Ticked,
-    decide::{Attempt, Decider, Group, Known, has_ended, no_letter},
-    record::from_json,
-};
+use crate::{Result, RetentionPolicy, decide::Group};
 
 /// A round takes no further request once it writes this many rows: a script must not keep Redis from others for long.
 const MOST_ROWS: usize = 1024;
 /// How many notices a call reads.
 const MOST_NOTICES: usize = 1024;
-/// How many partitions are read in one go.
-const LOADED_AT_ONCE: usize = 8;
+/// What `commit.lua` says when the namespace is gone.
+const LOST: &str = "LOST the namespace";
 /// How many pieces of the history are dropped in one call.
 const DROPPED_AT_ONCE: usize = 4;
 /// How long it waits before it tries again when Redis cannot be used: at first, and at most.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
 
-pub(super) type Reply<T> = oneshot::Sender<Result<T>>;
-
-/// What is asked of the writer.
-pub(super) enum Request {
-    Accept(Batch, Timestamp, Reply<Accepted>),
-    Apply(Box<Changes>, Timestamp, Reply<Applied>),
-    StartRun(NewRun, Timestamp, Reply<Run>),
-    Commit(Vec<Attempt>, Timestamp, Reply<()>),
-    Tick(Timestamp, Reply<Ticked>),
-    Cancel(Id, Timestamp, Reply<Job>),
-    RetryDead(Id, Timestamp, Reply<Job>),
-    DiscardDead(Id, Timestamp, Reply<DeadLetter>),
-    Retain(RetentionPolicy, Timestamp, Reply<()>),
-    /// Something has come for this host.
-    Look,
-    /// Partitions are this host's.
-    Own(Vec<(u16, Arc<str>)>, Reply<()>),
-    /// Another server, or the same one started anew, is at the other end.
-    Forget,
-    Close(Reply<()>),
-}
-
-impl Request {
-    fn now(&self) -> Option<Timestamp> {
-        match self {
-            Self::Accept(_, now, _)
-            | Self::Apply(_, now, _)
-            | Self::StartRun(_, now, _)
-            | Self::Commit(_, now, _)
-            | Self::Tick(now, _)
-            | Self::Cancel(_, now, _)
-            | Self::RetryDead(_, now, _)
-            | Self::DiscardDead(_, now, _)
-            | Self::Retain(_, now, _) => Some(*now),
-            Self::Look | Self::Own(..) | Self::Forget | Self::Close(_) => None,
-        }
-    }
-
-    /// Whether it names a job or a letter by its id, which another request of the same round may remove.
-    fn is_by_id(&self) -> bool {
-        matches!(self, Self::Cancel(..) | Self::RetryDead(..) | Self::DiscardDead(..))
-    }
-
-    /// Whether it is not decided together with others.
-    fn is_apart(&self) -> bool {
-        matches!(self, Self::Retain(..) | Self::Own(..) | Self::Forget | Self::Close(_))
-    }
-}
-
-/// What a request that names something by its id is about, as it was looked up.
-enum Found {
-    Nothing,
-    Job(Result<Job>),
-    Letter(Result<DeadLetter>),
-}
-
-/// What answers are made of, once a round is committed.
-struct After {
-    /// The first id that was given out.
-    base: Id,
-    next_due: Option<Timestamp>,
-}
-
-/// The answer to a request.
-type Answer = Box<dyn FnOnce(Request, &After) + Send>;
-
-/// How a round came out.
-struct Decided {
-    draft: Draft,
-    group: Group,
-    /// That of what it writes.
-    version: Arc<str>,
-    answers: Vec<Answer>,
-}
-
 pub(super) struct Writer {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     requests: mpsc::UnboundedReceiver<Request>,
     /// The number of the next call.
     number: u64,
@@ -135,7 +45,7 @@ pub(super) struct Writer {
 }
 
 /// Once it is closed, nothing can be asked.
-struct Closed;
+pub(super) struct Closed;
 
 /// Something that other hosts have put into a mailbox, or taken out of it.
 enum Arrival {
@@ -424,184 +334,6 @@ impl Writer {
         Ok(())
     }
 
-    /// Looks up what a decision needs.
-    async fn fill(&mut self, need: Need) -> std::result::Result<(), Closed> {
-        match need {
-            Need::Service(key) => self.load(vec![key]).await,
-            Need::Run(id) => self.load_run(id).await,
-            Need::Claim(door) => {
-                let mut get = Args::command("HGET");
-                get.push(self.shared.keys.key("claims")).push(&door);
-                let last = self.ask(&[get]).await?.pop().map_or(Ok(0), number);
-                self.shared.memory().claims.insert(door, last.unwrap_or_default());
-                Ok(())
-            }
-        }
-    }
-
-    /// Reads services. The version first: if the record is a younger one, the next commit finds out.
-    async fn load(&mut self, services: Vec<ServiceKey>) -> std::result::Result<(), Closed> {
-        if services.is_empty() {
-            return Ok(());
-        }
-        let mut asked = Vec::new();
-        for service in &services {
-            for kind in ['v', 's', 't'] {
-                let mut get = Args::command("HGET");
-                get.push(self.shared.keys.of(kind, service)).push(service.as_str());
-                asked.push(get);
-            }
-        }
-        let mut answers = self.ask(&asked).await?.into_iter();
-        for service in &services {
-            let mut next = || answers.next().map_or(Ok(None), bytes);
-            let read = |version: Option<Vec<u8>>, record: Option<Vec<u8>>, schedules: Option<Vec<u8>>| {
-                versioned(version, record, schedules)
-            };
-            let found = (|| read(next()?, next()?, next()?))();
-            match found {
-                Ok(found) => self.shared.memory().put(service, found),
-                Err(error) => tracing::error!(%service, "the service cannot be read: {error}"),
-            }
-        }
-        Ok(())
-    }
-
-    async fn load_run(&mut self, id: Id) -> std::result::Result<(), Closed> {
-        let asked = ["v:runs", "runs"].map(|key| {
-            let mut get = Args::command("HGET");
-            get.push(self.shared.keys.key(key)).show(id);
-            get
-        });
-        let mut answers = self.ask(&asked).await?.into_iter();
-        let mut next = || answers.next().map_or(Ok(None), bytes);
-        let found = (|| -> Result<Versioned<Run>> {
-            let version = next()?.unwrap_or_default();
-            let record = next()?.map(|record| stored(&record)).transpose()?;
-            Ok(Versioned { record, version: String::from_utf8_lossy(&version).into() })
-        })();
-        match found {
-            Ok(found) => {
-                self.shared.memory().runs.insert(id, found);
-            }
-            Err(error) => tracing::error!(run = %id, "the run cannot be read: {error}"),
-        }
-        Ok(())
-    }
-
-    async fn load_filters(&mut self) -> std::result::Result<(), Closed> {
-        let mut version = Args::command("GET");
-        version.push(self.shared.keys.key("filters:version"));
-        let mut all = Args::command("HGETALL");
-        all.push(self.shared.keys.key("filters"));
-        let mut answers = self.ask(&[version, all]).await?.into_iter();
-        let mut next = || answers.next().unwrap_or(redis::Value::Nil);
-        let read = (|| -> Result<_> {
-            let version = text(next())?.unwrap_or_else(|| "0".into());
-            let mut index = FilterIndex::default();
-            for (_, record) in pairs(next())? {
-                index.restore(from_json::<Subscription>(&record)?);
-            }
-            Ok((version, index))
-        })();
-        match read {
-            Ok((version, index)) => {
-                let mut memory = self.shared.memory();
-                memory.exists.extend(index.all().into_iter().map(|filter| filter.service.clone()));
-                memory.filters = Arc::new(index);
-                memory.filters_version = version.into();
-            }
-            Err(error) => tracing::error!("the event filters cannot be read: {error}"),
-        }
-        Ok(())
-    }
-
-    /// Partitions have become this host's: reads what is in them.
-    async fn own(&mut self, mut partitions: Vec<(u16, Arc<str>)>) -> std::result::Result<Result<()>, Closed> {
-        partitions.retain(|(partition, _)| !self.shared.memory().owned.contains_key(partition));
-        // Those that have waited longest come first.
-        let mut waiting: Vec<(Id, ServiceKey)> = Vec::new();
-        for some in partitions.chunks(LOADED_AT_ONCE) {
-            let asked: Vec<_> = some
-                .iter()
-                .flat_map(|(partition, _)| ['v', 's', 't', 'p'].map(|kind| (kind, *partition)))
-                .map(|(kind, partition)| {
-                    let mut all = Args::command("HGETALL");
-                    all.push(self.shared.keys.at(kind, partition));
-                    all
-                })
-                .collect();
-            let mut answers = self.ask(&asked).await?.into_iter();
-            for (partition, token) in some {
-                let content = match content(&mut answers) {
-                    Ok(content) => content,
-                    Err(error) => return Ok(Err(error)),
-                };
-                let mut memory = self.shared.memory();
-                memory.owned.insert(*partition, Owned { token: token.clone(), leaving: false });
-                for (known, version) in content.services {
-                    let key = known.service.key.clone();
-                    memory.put(&key, Versioned { record: Some(known), version });
-                }
-                for job in content.jobs {
-                    waiting.push((job.id, job.service.clone()));
-                    memory.arrived(job);
-                }
-            }
-        }
-        waiting.sort_unstable();
-        let mut any = false;
-        {
-            let mut memory = self.shared.memory();
-            for (_, service) in waiting {
-                any |= memory.backlog.queue(&service);
-            }
-        }
-        self.shared.tell(any);
-        Ok(Ok(()))
-    }
-
-    /// Looks up what requests name by id.
-    async fn look_up(&mut self, requests: &[Request]) -> std::result::Result<Vec<Found>, Closed> {
-        let mut all = Vec::with_capacity(requests.len());
-        for request in requests {
-            all.push(match request {
-                Request::Cancel(id, ..) => Found::Job(self.waiting(*id).await?),
-                Request::RetryDead(id, ..) | Request::DiscardDead(id, ..) => {
-                    let mut get = Args::command("HGET");
-                    get.push(self.shared.keys.key("dead")).show(id);
-                    let letter = self.ask(&[get]).await?.pop().map_or(Ok(None), bytes);
-                    Found::Letter(letter.and_then(|letter| stored(&letter.ok_or_else(|| no_letter(*id))?)))
-                }
-                _ => Found::Nothing,
-            });
-        }
-        Ok(all)
-    }
-
-    /// A job that has not ended.
-    async fn waiting(&mut self, id: Id) -> std::result::Result<Result<Job>, Closed> {
-        let asked: Vec<_> = (0..partition::PARTITIONS)
-            .map(|partition| {
-                let mut get = Args::command("HGET");
-                get.push(self.shared.keys.at('p', partition)).show(id);
-                get
-            })
-            .collect();
-        for answer in self.ask(&asked).await? {
-            match bytes(answer) {
-                Ok(None) => {}
-                Ok(Some(record)) => return Ok(stored(&record)),
-                Err(error) => return Ok(Err(error)),
-            }
-        }
-        Ok(match self.shared.ended_job(id).await {
-            Ok(Some(job)) => Err(has_ended(&job)),
-            Ok(None) => Err(Error::NotFound(format!("there is no job {id}"))),
-            Err(error) => Err(error),
-        })
-    }
-
     async fn retain(
         &mut self,
         policy: RetentionPolicy,
@@ -665,7 +397,7 @@ impl Writer {
         }
     }
 
-    async fn ask(&mut self, commands: &[Args]) -> std::result::Result<Vec<redis::Value>, Closed> {
+    pub(super) async fn ask(&mut self, commands: &[Args]) -> std::result::Result<Vec<redis::Value>, Closed> {
         let mut pause = PAUSES.0;
         loop {
             match self.shared.link.ask(commands).await {
@@ -683,6 +415,14 @@ impl Writer {
         trouble: &ays_redis::Trouble,
         pause: &mut Duration,
     ) -> std::result::Result<(), Closed> {
+        if trouble.said().contains(LOST) {
+            // What is in memory belongs to what is gone. Who starts anew begins with what is there.
+            let why =
+                format!("{trouble}. Start the host again; it applies its blueprints to what is there then");
+            tracing::error!("{why}");
+            self.shared.close(&why);
+            return Err(Closed);
+        }
         self.shared.trouble(trouble);
         tokio::select! {
             biased;
@@ -691,177 +431,5 @@ impl Writer {
         }
         *pause = (*pause * 2).min(PAUSES.1);
         Ok(())
-    }
-}
-
-/// About how many rows a request writes.
-fn size(request: &Request) -> usize {
-    match request {
-        Request::Accept(batch, ..) => batch.events.len() + batch.jobs.len() + batch.dead.len(),
-        Request::Commit(attempts, ..) => attempts.len(),
-        Request::Apply(changes, ..) => changes.create.len() + changes.filters.len() + changes.schedules.len(),
-        _ => 1,
-    }
-}
-
-/// What is in a partition.
-struct Content {
-    services: Vec<(Known, Arc<str>)>,
-    /// In order.
-    jobs: Vec<Job>,
-}
-
-/// Reads a partition's versions, records, schedules and mailboxes.
-fn content(answers: &mut impl Iterator<Item = redis::Value>) -> Result<Content> {
-    let mut next = || answers.next().map_or(Ok(Vec::new()), pairs);
-    let mut versions: HashMap<String, Vec<u8>> = next()?.into_iter().collect();
-    let records = next()?;
-    let mut schedules: HashMap<String, Vec<u8>> = next()?.into_iter().collect();
-    let mut services = Vec::with_capacity(records.len());
-    for (key, record) in records {
-        let found = versioned(versions.remove(&key), Some(record), schedules.remove(&key))?;
-        services.extend(found.record.map(|known| (known, found.version)));
-    }
-    let mut jobs = next()?.iter().map(|(_, record)| stored::<Job>(record)).collect::<Result<Vec<_>>>()?;
-    jobs.sort_unstable_by_key(|job| job.id);
-    Ok(Content { services, jobs })
-}
-
-/// A service as it is stored.
-fn versioned(
-    version: Option<Vec<u8>>,
-    record: Option<Vec<u8>>,
-    schedules: Option<Vec<u8>>,
-) -> Result<Versioned<Known>> {
-    let version = version.map_or_else(|| ABSENT.into(), |version| String::from_utf8_lossy(&version).into());
-    let Some(record) = record else { return Ok(Versioned { record: None, version }) };
-    let mut known = Known::new(from_json(&record)?);
-    if let Some(schedules) = schedules {
-        known.schedules = from_json(&schedules)?;
-    }
-    Ok(Versioned { record: Some(known), version })
-}
-
-fn answer(requests: Vec<Request>, answers: Vec<Answer>, after: &After) {
-    for (request, answer) in requests.into_iter().zip(answers) {
-        answer(request, after);
-    }
-}
-
-/// Sends a result, with the ids that were given out.
-fn send<T: Rebase>(reply: Reply<T>, result: Result<T>, base: Id) {
-    let _ = reply.send(result.map(|mut value| {
-        value.rebase(base);
-        value
-    }));
-}
-
-fn fail(requests: Vec<Request>, error: &Error) {
-    let why = || Error::Io(error.to_string());
-    for request in requests {
-        match request {
-            Request::Accept(_, _, reply) => drop(reply.send(Err(why()))),
-            Request::Apply(_, _, reply) => drop(reply.send(Err(why()))),
-            Request::StartRun(_, _, reply) => drop(reply.send(Err(why()))),
-            Request::Tick(_, reply) => drop(reply.send(Err(why()))),
-            Request::Cancel(_, _, reply) | Request::RetryDead(_, _, reply) => drop(reply.send(Err(why()))),
-            Request::DiscardDead(_, _, reply) => drop(reply.send(Err(why()))),
-            Request::Commit(_, _, reply)
-            | Request::Retain(_, _, reply)
-            | Request::Own(_, reply)
-            | Request::Close(reply) => drop(reply.send(Err(why()))),
-            Request::Look | Request::Forget => {}
-        }
-    }
-}
-
-impl Shared {
-    /// Decides all requests of a round on what is in memory, or says what has to be looked up first.
-    fn decide(
-        &self,
-        requests: &[Request],
-        found: &[Found],
-        now: Timestamp,
-    ) -> std::result::Result<Decided, Need> {
-        let memory = self.memory();
-        let mut draft = Draft::default();
-        let mut group = Group::default();
-        let mut answers: Vec<Answer> = Vec::with_capacity(requests.len());
-        for (request, found) in requests.iter().zip(found) {
-            let mut world = Deciding { memory: &memory, draft: &mut draft };
-            let now = request.now().unwrap_or(now);
-            let mut decider = Decider { world: &mut world, group: &mut group, now };
-            /// What the requester gets, or what has to be looked up.
-            fn settled<T>(result: std::result::Result<T, Stop>) -> std::result::Result<Result<T>, Need> {
-                match result {
-                    Ok(value) => Ok(Ok(value)),
-                    Err(Stop::Error(error)) => Ok(Err(error)),
-                    Err(Stop::Need(need)) => Err(need),
-                }
-            }
-            macro_rules! answered {
-                ($variant:pat => $reply:ident, $result:expr) => {{
-                    let result = $result;
-                    Box::new(move |request: Request, after: &After| {
-                        if let $variant = request {
-                            send($reply, result, after.base);
-                        }
-                    })
-                }};
-            }
-            answers.push(match request {
-                Request::Accept(batch, ..) => {
-                    answered!(Request::Accept(_, _, reply) => reply, settled(decider.accept(batch))?)
-                }
-                Request::Apply(changes, ..) => {
-                    answered!(Request::Apply(_, _, reply) => reply, settled(decider.apply(changes))?)
-                }
-                Request::StartRun(run, ..) => {
-                    answered!(Request::StartRun(_, _, reply) => reply, settled(decider.start_run(run.clone()))?)
-                }
-                Request::Commit(attempts, ..) => {
-                    let result = attempts.iter().try_for_each(|attempt| decider.settle(attempt));
-                    answered!(Request::Commit(_, _, reply) => reply, settled(result)?)
-                }
-                Request::Tick(..) => {
-                    let result = settled(decider.fire())?;
-                    Box::new(move |request, after| {
-                        if let Request::Tick(_, reply) = request {
-                            let next_due = after.next_due;
-                            let _ = reply.send(result.map(|occurrences| Ticked { occurrences, next_due }));
-                        }
-                    })
-                }
-                Request::Cancel(..) => {
-                    let Found::Job(found) = found else { continue };
-                    let result = match found {
-                        Ok(job) => settled(decider.cancel(job.clone()))?,
-                        Err(error) => Err(error.clone()),
-                    };
-                    answered!(Request::Cancel(_, _, reply) => reply, result)
-                }
-                Request::RetryDead(..) => {
-                    let Found::Letter(found) = found else { continue };
-                    let result = match found {
-                        Ok(letter) => settled(decider.retry(letter))?,
-                        Err(error) => Err(error.clone()),
-                    };
-                    answered!(Request::RetryDead(_, _, reply) => reply, result)
-                }
-                Request::DiscardDead(..) => {
-                    let Found::Letter(found) = found else { continue };
-                    let result = match found {
-                        Ok(letter) => {
-                            decider.discard(letter);
-                            Ok(letter.clone())
-                        }
-                        Err(error) => Err(error.clone()),
-                    };
-                    answered!(Request::DiscardDead(_, _, reply) => reply, result)
-                }
-                _ => Box::new(|_, _| {}),
-            });
-        }
-        Ok(Decided { draft, group, version: Arc::default(), answers })
     }
 }

@@ -74,6 +74,11 @@ local function notices(reply)
   return reply
 end
 
+-- A server that has lost all it had knows nothing of the namespace.
+if call('EXISTS', P .. 'ids') == 0 then
+  return redis.error_reply('LOST the namespace is gone: Redis was started anew without what it had, or somebody deleted it')
+end
+
 local made = call('GET', P .. 'calls:' .. host)
 if made then
   -- An older one was on its way on a connection that is no more; the host has made it again since, and others.

@@ -87,7 +87,7 @@ fn whatever_happens_nothing_accepted_is_lost_and_effects_happen_once_and_in_orde
         check(seed, &outcome);
         return;
     }
-    let seeds = number("AYS_TEST_SEEDS").unwrap_or(2_000);
+    let seeds = number("AYS_TEST_SEEDS").unwrap_or(10_000);
     let next = AtomicU64::new(0);
     let failed = AtomicBool::new(false);
     let stats = Mutex::new(Stats::default());
