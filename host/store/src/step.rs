@@ -43,6 +43,8 @@ pub struct Accepted {
     pub events: Vec<(Id, u32)>,
     /// For each job, in order: its id. For one that became a dead letter, the letter's.
     pub jobs: Vec<Id>,
+    /// The jobs that became dead letters, by their place among the batch's, and why.
+    pub refused: Vec<(usize, String)>,
     /// For each dead letter, in order: its id.
     pub dead: Vec<Id>,
 }

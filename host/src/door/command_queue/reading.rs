@@ -180,9 +180,17 @@ impl CommandQueue {
             let entries = if count == 1 { "entry" } else { "entries" };
             tracing::warn!("{count} {entries} of the command queue put into the dead-letter list: {reason}");
         }
+        if let Some((place, reason)) = accepted.refused.first() {
+            let action = batch.jobs.get(*place).map_or("", |job| &job.action);
+            let count = accepted.refused.len();
+            let jobs = if count == 1 { "job" } else { "jobs" };
+            tracing::warn!(
+                "{count} {jobs} of the command queue put into the dead-letter list: `{action}`: {reason}"
+            );
+        }
         self.status.update(|status| {
-            status.accepted += (batch.events.len() + batch.jobs.len()) as u64;
-            status.dead += batch.dead.len() as u64;
+            status.accepted += (batch.events.len() + batch.jobs.len() - accepted.refused.len()) as u64;
+            status.dead += (batch.dead.len() + accepted.refused.len()) as u64;
         });
         Ok(false)
     }

@@ -68,7 +68,12 @@ pub async fn a_claim_is_accepted_once(mut bed: Bed) {
 }
 
 pub async fn a_job_for_a_service_that_is_not_there_becomes_a_dead_letter(mut bed: Bed) {
-    let ids = bed.ask("nobody", &["go"]).await;
+    bed.create(&["somebody"]).await;
+    let jobs = vec![new_job("somebody", "go"), new_job("nobody", "go")];
+    let accepted = bed.store.accept(Batch { jobs, ..Batch::default() }, bed.now).await.unwrap();
+    assert_eq!(accepted.refused, [(1, "there is no service `act__nobody`".to_owned())]);
+    let ids = &accepted.jobs[1..];
+    bed.finish_all().await;
     bed.reopen().await;
     let letter = bed.store.dead_letter(ids[0]).await.unwrap().expect("a letter");
     assert!(letter.reason.contains("act__nobody"), "{}", letter.reason);

@@ -25,8 +25,12 @@ impl<W: World> Decider<'_, W> {
         for event in &batch.events {
             accepted.events.push(self.route(event)?);
         }
-        for job in &batch.jobs {
-            accepted.jobs.push(self.push(job.clone())?);
+        for (place, job) in batch.jobs.iter().enumerate() {
+            let id = self.push(job.clone())?;
+            accepted.jobs.push(id);
+            if let Some(letter) = self.group.dead.last().filter(|letter| letter.id == id) {
+                accepted.refused.push((place, letter.reason.clone()));
+            }
         }
         for entry in &batch.dead {
             let reason = entry.reason.clone();
