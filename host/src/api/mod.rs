@@ -25,7 +25,7 @@ use serde_json::json;
 use tokio::sync::watch;
 
 pub use self::{error::ApiError, listener::Bounded, view::JobView};
-use crate::{actors::Actors, dispatcher::Cancels, door::command_queue, hub::Hub};
+use crate::{actors::Actors, clock, dispatcher::Cancels, door::command_queue, hub::Hub};
 
 /// The greatest body of a request, in bytes.
 const BODY: usize = 4 << 20;
@@ -99,13 +99,23 @@ fn body(body: Body) -> Result<Bytes, ApiError> {
     })
 }
 
+/// How long `/readyz` waits for the store.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(2);
+
 /// 200 once blueprints are applied and doors are open, and while the store and the command queue can be reached; 503
 /// with what is missing otherwise.
 async fn ready(State(context): State<Context>) -> (StatusCode, Json<serde_json::Value>) {
     let started = *context.ready.borrow();
     let store = match context.store.trouble() {
         Some(trouble) => Err(ays_store::Error::Unavailable(trouble)),
-        None => context.store.status().await,
+        // A server that hangs answers late or never; who asks wants to know now.
+        None => tokio::select! {
+            status = context.store.status() => status,
+            () = clock::sleep(PATIENCE) => Err(ays_store::Error::Unavailable(format!(
+                "it has not answered for {} s",
+                PATIENCE.as_secs()
+            ))),
+        },
     };
     let queue = context.queue.as_ref().map(command_queue::StatusReader::get);
     let connected = queue.as_ref().is_none_or(|queue| queue.connected);

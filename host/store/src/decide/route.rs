@@ -9,6 +9,9 @@ use ays_core::{
 use super::{Decider, World};
 use crate::{Accepted, Batch, DeadLetter, NewDeadLetter, record::to_json};
 
+/// How many bytes the jobs of one event may have. They are one commit, which must not hold up all others.
+const MOST_FAN_OUT: usize = 256 << 20;
+
 impl<W: World> Decider<'_, W> {
     /// Accepts a batch.
     pub(crate) fn accept(&mut self, batch: &Batch) -> Result<Accepted, W::Stop> {
@@ -43,6 +46,19 @@ impl<W: World> Decider<'_, W> {
     fn route(&mut self, event: &NewEvent) -> Result<(Id, u32), W::Stop> {
         let id = self.world.next_id(self.now);
         let jobs = self.matching(event, id);
+        let bytes = event.args.as_str().len().saturating_mul(jobs.len());
+        if bytes > MOST_FAN_OUT {
+            let reason = format!(
+                "event `{}` has {} bytes of args and is taken by {} event filters: the jobs would have {bytes} bytes, and \
+                 {MOST_FAN_OUT} are the most that are accepted at once",
+                event.name,
+                event.args.as_str().len(),
+                jobs.len()
+            );
+            let entry = NewDeadLetter { door: "event".into(), reason: reason.clone(), raw: to_json(event)? };
+            self.bury(entry, reason);
+            return Ok((id, 0));
+        }
         let matched = u32::try_from(jobs.len()).unwrap_or(u32::MAX);
         if jobs.is_empty() {
             self.group.unmatched.push(EventRecord {

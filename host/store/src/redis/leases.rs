@@ -144,6 +144,9 @@ impl Leases {
                         );
                         memory.lose_all();
                         drop(memory);
+                        // Whatever the server did with the lease meanwhile, and with what it had to tell.
+                        let _ = self.requests.send(Request::Forget);
+                        self.shared.troubled_by("this host's lease cannot be renewed".into(), "lease");
                         self.shared.tell(true);
                     }
                 }

@@ -116,8 +116,10 @@ struct Shared {
     /// Wakes who looks after the leases.
     nudge: Notify,
     closing: CancellationToken,
-    /// Whether Redis could be used when it was last asked.
+    /// Whether Redis could not be used when it was last asked.
     troubled: AtomicBool,
+    /// Whether the writer cannot go on: what others can ask does not tell that Redis can be used.
+    stuck: AtomicBool,
     changes: AtomicU64,
     commits: AtomicU64,
     piece_jobs: AtomicU64,
@@ -169,10 +171,13 @@ impl Shared {
 
     /// Redis cannot be used. Said once.
     fn trouble(&self, trouble: &Trouble) {
-        let said = trouble.to_string();
+        self.troubled_by(trouble.to_string(), trouble.kind());
+    }
+
+    fn troubled_by(&self, said: String, kind: &str) {
         let mut memory = self.memory();
         if memory.trouble.as_ref() != Some(&said) {
-            tracing::error!(kind = trouble.kind(), "the store cannot be used: {said}; trying again");
+            tracing::error!(kind, "the store cannot be used: {said}; trying again");
         }
         memory.trouble = Some(said);
         self.troubled.store(true, Relaxed);
@@ -180,7 +185,7 @@ impl Shared {
 
     /// Redis can be used.
     fn works(&self) {
-        if self.troubled.swap(false, Relaxed) {
+        if !self.stuck.load(Relaxed) && self.troubled.swap(false, Relaxed) {
             self.memory().trouble = None;
             tracing::info!("the store can be used again");
         }
@@ -276,6 +281,7 @@ impl Redis {
             nudge: Notify::new(),
             closing: CancellationToken::new(),
             troubled: AtomicBool::new(false),
+            stuck: AtomicBool::new(false),
             changes: AtomicU64::new(0),
             commits: AtomicU64::new(0),
             piece_jobs: AtomicU64::new(options.piece_jobs.max(1)),

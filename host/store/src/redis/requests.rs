@@ -95,14 +95,25 @@ pub(super) struct Decided {
     pub(super) answers: Vec<Answer>,
 }
 
+/// A row that is longer counts as several.
+const ROW_BYTES: usize = 16 << 10;
+
 /// About how many rows a request writes.
 pub(super) fn size(request: &Request) -> usize {
-    match request {
-        Request::Accept(batch, ..) => batch.events.len() + batch.jobs.len() + batch.dead.len(),
-        Request::Commit(attempts, ..) => attempts.len(),
-        Request::Apply(changes, ..) => changes.create.len() + changes.filters.len() + changes.schedules.len(),
-        _ => 1,
-    }
+    let (rows, bytes) = match request {
+        Request::Accept(batch, ..) => {
+            let args = batch.events.iter().map(|event| event.args.as_str().len());
+            let args = args.chain(batch.jobs.iter().map(|job| job.args.as_str().len()));
+            let raw = batch.dead.iter().map(|entry| entry.raw.len());
+            (batch.events.len() + batch.jobs.len() + batch.dead.len(), args.chain(raw).sum())
+        }
+        Request::Commit(attempts, ..) => (attempts.len(), attempts.iter().map(|one| one.record.len()).sum()),
+        Request::Apply(changes, ..) => {
+            (changes.create.len() + changes.filters.len() + changes.schedules.len(), 0)
+        }
+        _ => (1, 0),
+    };
+    rows + bytes / ROW_BYTES
 }
 
 pub(super) fn answer(requests: Vec<Request>, answers: Vec<Answer>, after: &After) {

@@ -4,7 +4,11 @@
 //! waits for the next round, so under load many requests share a call. Where the script finds that something has changed
 //! since it was read, that is read again and the round is decided anew.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
+};
 
 use ays_core::{Id, ServiceKey, Timestamp, job::Job};
 use tokio::sync::mpsc;
@@ -26,8 +30,8 @@ use crate::{Result, RetentionPolicy, decide::Group};
 const MOST_ROWS: usize = 1024;
 /// How many notices a call reads.
 const MOST_NOTICES: usize = 1024;
-/// What `commit.lua` says when the namespace is gone.
-const LOST: &str = "LOST the namespace";
+/// What `commit.lua` says when the namespace is gone, and when a commit was refused in its midst.
+const FATAL: [&str; 2] = ["LOST the namespace", "HALF a commit"];
 /// How many pieces of the history are dropped in one call.
 const DROPPED_AT_ONCE: usize = 4;
 /// How long it waits before it tries again when Redis cannot be used: at first, and at most.
@@ -361,9 +365,12 @@ impl Writer {
         Ok(())
     }
 
+    /// Forgets what is in memory; it is read again with the partitions.
     async fn forget(&mut self) -> std::result::Result<(), Closed> {
-        self.generation = self.shared.link.generation();
-        tracing::info!("Redis was started anew: reading again what this host has in memory");
+        if self.generation != self.shared.link.generation() {
+            self.generation = self.shared.link.generation();
+            tracing::info!("Redis was started anew: reading again what this host has in memory");
+        }
         {
             let mut memory = self.shared.memory();
             memory.lose_all();
@@ -389,6 +396,7 @@ impl Writer {
         loop {
             match self.shared.link.call(script, args).await {
                 Ok(value) => {
+                    self.shared.stuck.store(false, Relaxed);
                     self.shared.works();
                     return Ok(value);
                 }
@@ -402,6 +410,7 @@ impl Writer {
         loop {
             match self.shared.link.ask(commands).await {
                 Ok(values) => {
+                    self.shared.stuck.store(false, Relaxed);
                     self.shared.works();
                     return Ok(values);
                 }
@@ -415,14 +424,14 @@ impl Writer {
         trouble: &ays_redis::Trouble,
         pause: &mut Duration,
     ) -> std::result::Result<(), Closed> {
-        if trouble.said().contains(LOST) {
-            // What is in memory belongs to what is gone. Who starts anew begins with what is there.
-            let why =
-                format!("{trouble}. Start the host again; it applies its blueprints to what is there then");
+        if FATAL.iter().any(|fatal| trouble.said().contains(fatal)) {
+            // What is in memory is not what is in Redis. Who starts anew begins with what is there.
+            let why = format!("{trouble}. Start the host again: it goes on with what is there then");
             tracing::error!("{why}");
             self.shared.close(&why);
             return Err(Closed);
         }
+        self.shared.stuck.store(true, Relaxed);
         self.shared.trouble(trouble);
         tokio::select! {
             biased;

@@ -4,6 +4,7 @@
 --   * Nothing is written unless everything the round was decided on still holds: the fences of the partitions whose
 --     jobs it settles, the versions of the records it read, the event filters it routed by, the claims of doors, the jobs
 --     and letters it removes. Otherwise it says what does not hold, and the host decides anew.
+--   * Should the server refuse a write when others were made, nothing is acknowledged: the call, made again, says HALF.
 --   * A call that is made again, since its reply was lost, has no second effect, even if it comes after later ones.
 --   * Ids are given out here, so they grow in the order in which rounds are committed, whatever the hosts' clocks say.
 --   * Whoever owns a partition is told of the jobs that came for it, in order, and woken.
@@ -82,7 +83,10 @@ end
 local made = call('GET', P .. 'calls:' .. host)
 if made then
   -- An older one was on its way on a connection that is no more; the host has made it again since, and others.
-  local before, base = string.match(made, '^(%d+) (.+)$')
+  local before, base, begun = string.match(made, '^(%d+) (%S+)(.*)$')
+  if before == number and begun ~= '' then
+    return redis.error_reply('HALF a commit was broken off by an error in its midst')
+  end
   if tonumber(before) >= tonumber(number) then
     return notices({'again', base, 0})
   end
@@ -186,7 +190,8 @@ local function rebased(json)
 end
 
 -- The first write: where writes are refused, it is here, before anything has changed.
-call('SET', P .. 'calls:' .. host, number .. ' ' .. base, 'PX', 86400000)
+-- Should the server refuse one further down, as when a key was made one of another type by hand, this tells.
+call('SET', P .. 'calls:' .. host, number .. ' ' .. base .. ' begun', 'PX', '86400000')
 if acknowledged > 0 then
   call('LTRIM', P .. 'in:' .. host, acknowledged, -1)
 end
@@ -316,4 +321,5 @@ for other, list in pairs(told) do
     call('RPUSH', P .. 'wake:' .. other, '1')
   end
 end
+call('SET', P .. 'calls:' .. host, number .. ' ' .. base, 'PX', '86400000')
 return notices({'ok', base, 0})
