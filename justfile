@@ -65,6 +65,6 @@ redis:
 crash kills="200" events="20000":
     AYS_TEST_KILLS={{ kills }} AYS_TEST_EVENTS={{ events }} cargo test -p ays-tests --test crash -- --nocapture
 
-# Kill or pause one of three hosts on one Redis every second, while events come in (with fewer, it is among the tests)
-hosts-crash rounds="50" events="100000":
+# Kill or pause one of three hosts on one Redis every second, while events come in (a fifth of it is among the tests)
+hosts-crash rounds="250" events="500000":
     AYS_TEST_ROUNDS={{ rounds }} AYS_TEST_EVENTS={{ events }} cargo test -p ays-tests --test hosts_crash -- --nocapture

@@ -247,7 +247,7 @@ fn post(
 #[test]
 fn hosts_killed_and_paused_at_random_lose_nothing_do_nothing_twice_and_keep_the_order() {
     let rounds = setting("AYS_TEST_ROUNDS", 50);
-    let events = setting("AYS_TEST_EVENTS", 20_000);
+    let events = setting("AYS_TEST_EVENTS", 100_000);
     let round = Duration::from_millis(setting("AYS_TEST_ROUND_MS", 1000));
     eprintln!("AYS_TEST_ROUNDS={rounds} AYS_TEST_EVENTS={events} AYS_TEST_ROUND_MS={}", round.as_millis());
     let mut dice = Dice::new();
