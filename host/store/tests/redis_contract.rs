@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::sync::{
-    Arc, OnceLock,
+    Arc, Mutex, PoisonError, Weak,
     atomic::{AtomicU32, Ordering},
 };
 
@@ -23,13 +23,16 @@ use ays_store::{
 struct Namespace {
     server: Arc<Server>,
     name: String,
+    /// Ends with the last case that uses it.
+    _running: Arc<RedisServer>,
 }
 
 impl Namespace {
-    fn on(server: &RedisServer) -> Self {
+    fn on(server: Arc<RedisServer>) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let name = format!("test-{}", COUNT.fetch_add(1, Ordering::Relaxed));
-        Self { server: Arc::new(Server::new(server.unix_url().parse().unwrap()).unwrap()), name }
+        let address = server.unix_url().parse().unwrap();
+        Self { server: Arc::new(Server::new(address).unwrap()), name, _running: server }
     }
 }
 
@@ -53,9 +56,14 @@ macro_rules! on {
         mod $module {
             use super::*;
 
-            fn server() -> &'static RedisServer {
-                static SERVER: OnceLock<RedisServer> = OnceLock::new();
-                SERVER.get_or_init(|| RedisServer::start_flavour($flavour, &OPTIONS))
+            fn server() -> Arc<RedisServer> {
+                static SERVER: Mutex<Weak<RedisServer>> = Mutex::new(Weak::new());
+                let mut server = SERVER.lock().unwrap_or_else(PoisonError::into_inner);
+                server.upgrade().unwrap_or_else(|| {
+                    let started = Arc::new(RedisServer::start_flavour($flavour, &OPTIONS));
+                    *server = Arc::downgrade(&started);
+                    started
+                })
             }
 
             ays_store::contract!(Namespace::on(server()));
