@@ -8,7 +8,8 @@
 //! | `fences` | hash | partition → how often it has changed hands |
 //! | `in:HOST` | list | notices for a host: `jP ID` a job came to partition P, `sSERVICE` a service's record was changed, `cID SERVICE` a job was cancelled, `l` leases changed |
 //! | `wake:HOST` | list | not empty when `in:HOST` has something: what a host waits on |
-//! | `calls:HOST` | string | the number of a host's last commit, and the first id that it gave out |
+//! | `calls:HOST` | string | the number of a host's last commit, and the first id that it gave out; `begun` while it is made |
+//! | `probe` | any | what a host tries its rights on when it opens the namespace |
 //! | `running:HOST` | hash | job → nothing, for jobs that a host has been executing for a while; for readers |
 //! | `ids` | hash | `ms` and `number` of the last id, `salt` |
 //! | `s:P`, `t:P`, `v:P` | hash | of the services of partition P: service → record, → schedules by action, → version |

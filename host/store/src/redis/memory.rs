@@ -58,8 +58,6 @@ pub(super) struct Memory {
     pub(super) ghosts: HashMap<ServiceKey, HashSet<Id>>,
     /// Jobs whose guests are to be stopped, since they are no longer the taker's.
     pub(super) recalled: Vec<Id>,
-    /// How many attempts were refused since their partition had moved, and are not counted in Redis yet.
-    pub(super) refused: u64,
     /// Why Redis cannot be used now, if so.
     pub(super) trouble: Option<String>,
     pub(super) closed: Option<String>,
@@ -80,7 +78,6 @@ impl Memory {
             claims: HashMap::new(),
             ghosts: HashMap::new(),
             recalled: Vec::new(),
-            refused: 0,
             trouble: None,
             closed: None,
         }

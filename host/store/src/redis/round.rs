@@ -145,7 +145,7 @@ pub(super) fn args(call: &Call<'_>, memory: &Memory, draft: &Draft, group: &Grou
     }
     claims.into(&mut args);
 
-    plain(memory, draft, group, &version)?.into(&mut args);
+    plain(draft, group, &version)?.into(&mut args);
     let mut notices = Section::default();
     for service in group.changed_services().filter(|service| !memory.owns(service)).collect::<BTreeSet<_>>() {
         notices.one().show(partition::of(service)).show(format_args!("s{service}"));
@@ -213,7 +213,7 @@ impl Gathered {
 }
 
 /// What is written as it is.
-fn plain(memory: &Memory, draft: &Draft, group: &Group, version: &str) -> Result<Section> {
+fn plain(draft: &Draft, group: &Group, version: &str) -> Result<Section> {
     let mut commands = Gathered::default();
     let at = |kind: char, service: &ServiceKey| Key::At(kind, partition::of(service));
     let rescheduled: BTreeSet<_> = group.schedules.iter().map(|(service, _)| service).collect();
@@ -256,9 +256,8 @@ fn plain(memory: &Memory, draft: &Draft, group: &Group, version: &str) -> Result
     if !group.filters.is_empty() {
         commands.to("SET", Key::Of("filters:version")).push(version);
     }
-    let refused = draft.refused + memory.refused;
-    if refused > 0 {
-        commands.to("HINCRBY", Key::Of("counts")).push("refused").show(refused);
+    if draft.refused > 0 {
+        commands.to("HINCRBY", Key::Of("counts")).push("refused").show(draft.refused);
     }
     let mut section = Section::default();
     for ((command, key), args) in commands.0 {

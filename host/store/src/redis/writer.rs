@@ -172,14 +172,7 @@ impl Writer {
                 }
             };
             decided.version = round::version(&self.shared.host, self.number);
-            let call = Call {
-                host: &self.shared.host,
-                number: self.number,
-                now: self.now,
-                piece_jobs: self.shared.piece_jobs(),
-                most_notices: MOST_NOTICES,
-                acknowledged: self.acknowledged,
-            };
+            let call = self.next_call();
             let nothing = decided.group.is_empty() && decided.draft.refused == 0 && decided.draft.ids == 0;
             if nothing && !look {
                 let base = Id::from_bytes([0; 16]);
@@ -205,7 +198,6 @@ impl Writer {
                     // A call that was made again has read notices that an earlier reply lost; all of them are still there.
                     self.acknowledged = notices.len();
                     self.shared.count(decided.group.changes);
-                    self.shared.memory().refused = 0;
                     // What is younger than what this round made must not be taken before it, so all of it arrives at once.
                     let mut arrivals = self.read(notices).await?;
                     if more || again {
@@ -241,18 +233,23 @@ impl Writer {
         }
     }
 
+    /// What the next call says of itself.
+    fn next_call(&self) -> Call<'_> {
+        Call {
+            host: &self.shared.host,
+            number: self.number,
+            now: self.now,
+            piece_jobs: self.shared.piece_jobs(),
+            most_notices: MOST_NOTICES,
+            acknowledged: self.acknowledged,
+        }
+    }
+
     /// Reads what else has come.
     async fn drain(&mut self) -> std::result::Result<Vec<Arrival>, Closed> {
         let mut arrivals = Vec::new();
         loop {
-            let call = Call {
-                host: &self.shared.host,
-                number: self.number,
-                now: self.now,
-                piece_jobs: self.shared.piece_jobs(),
-                most_notices: MOST_NOTICES,
-                acknowledged: self.acknowledged,
-            };
+            let call = self.next_call();
             let args = round::args(&call, &self.shared.memory(), &Draft::default(), &Group::default());
             let Ok(args) = args else { return Ok(arrivals) };
             let reply = self.call(&scripts::COMMIT, &args).await?;
