@@ -83,8 +83,9 @@ pub type Result<T> = std::result::Result<T, Error>;
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
     /// Accepts what came in by a door: events are routed, jobs are put into mailboxes, dead letters are recorded.
-    /// All of it is one commit, together with the batch's [`Claim`]; if that claim is not newer than the last one of the
-    /// same door, the batch was accepted before, and nothing happens ([`Accepted::repeated`]).
+    /// All of it is one commit, together with the batch's [`Claim`]; if the last entry that was accepted from the same door
+    /// is another than that claim says, nothing happens ([`Accepted::repeated`]): some or all were accepted before, and the
+    /// door is to ask how far ([`last_claim`](Self::last_claim)).
     ///
     /// A job for a service that does not exist becomes a dead letter.
     async fn accept(&self, batch: Batch, now: Timestamp) -> Result<Accepted>;

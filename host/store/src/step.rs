@@ -24,20 +24,22 @@ pub struct Batch {
     pub claim: Option<Claim>,
 }
 
-/// Entries that a door took from a queue. A door numbers its claims upwards; a claim that is accepted again, because
-/// the host was killed before the door could drop it, is recognised by its number.
+/// Entries that a door took from a queue. A door numbers them upwards; what is accepted again, because the host was killed
+/// before the door could drop it, or because two hosts have one door, is recognised by its numbers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claim {
     /// The door's name.
     pub door: String,
-    /// The claim's number; from 1.
-    pub number: u64,
+    /// The number of the last entry that was accepted before; 0 if none was.
+    pub after: u64,
+    /// The number of the last entry of these.
+    pub last: u64,
 }
 
 /// What became of a [`Batch`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Accepted {
-    /// The batch's claim had been accepted before: nothing was done.
+    /// The batch's claim does not follow what the door had accepted last: nothing was done.
     pub repeated: bool,
     /// For each event, in order: its id, and how many jobs it led to.
     pub events: Vec<(Id, u32)>,

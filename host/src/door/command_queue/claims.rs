@@ -1,4 +1,4 @@
-//! The Redis side: wait, claim, drop, and what others have left behind.
+//! The Redis side: wait, claim, drop what was accepted, and what others have left behind.
 
 use std::{
     hash::{BuildHasher, RandomState},
@@ -10,9 +10,11 @@ use redis::{RedisError, Script, cmd};
 
 use super::{config::Config, status::Stranded};
 
-/// The most entries of a claim.
-const MOST_ENTRIES: usize = 256;
-/// The most bytes of a claim, unless its first entry alone has more.
+/// The most entries that are claimed at a time.
+pub(super) const MOST_ENTRIES: usize = 256;
+/// The most entries that are sealed: those that are being accepted, and those that come next.
+const WINDOW: usize = 2 * MOST_ENTRIES;
+/// The most bytes that are claimed at a time, unless the first entry alone has more.
 const MOST_BYTES: usize = 8 << 20;
 /// For how long Redis blocks the connection when the queue is empty, in seconds. Also how soon a change that does not
 /// end the wait, as a key of another type, is noticed.
@@ -33,6 +35,13 @@ pub(super) struct Claimed {
     pub(super) entries: Vec<Vec<u8>>,
 }
 
+impl Claimed {
+    /// The number of the last one; 0 if there are none.
+    pub(super) fn last(&self) -> u64 {
+        self.first.saturating_add(self.entries.len() as u64).saturating_sub(1)
+    }
+}
+
 /// One connection, used by one door only, since waiting blocks it.
 pub(super) struct Claims {
     connection: Connection,
@@ -42,7 +51,6 @@ pub(super) struct Claims {
     claims: String,
     door: String,
     claim_script: Script,
-    drop_script: Script,
 }
 
 impl Claims {
@@ -71,7 +79,6 @@ impl Claims {
             queue: queue.into(),
             claim,
             claim_script: Script::new(include_str!("claim.lua")),
-            drop_script: Script::new(include_str!("drop.lua")),
         })
     }
 
@@ -100,9 +107,18 @@ impl Claims {
         Ok(entry.is_some())
     }
 
-    /// Fills the claim up, seals it and returns it; a claim that is sealed already, as it is. `accepted` is the number of
-    /// the last entry that the store accepted from this queue.
-    pub(super) async fn claim(&mut self, accepted: u64) -> Result<Claimed, Trouble> {
+    /// Drops what was accepted, fills the claim up, and returns the entries that come next. `accepted` is the number of the
+    /// last entry that the store accepted from this queue, `have` that of the last one that was returned.
+    pub(super) async fn claim(&mut self, accepted: u64, have: u64) -> Result<Claimed, Trouble> {
+        self.call(accepted, have, WINDOW).await
+    }
+
+    /// Drops what was accepted, up to this number. Does nothing if it was dropped before.
+    pub(super) async fn drop(&mut self, accepted: u64) -> Result<(), Trouble> {
+        self.call(accepted, u64::MAX >> 12, 0).await.map(|_| ())
+    }
+
+    async fn call(&mut self, accepted: u64, have: u64, window: usize) -> Result<Claimed, Trouble> {
         let (first, entries) = self
             .claim_script
             .key(&self.queue)
@@ -110,25 +126,15 @@ impl Claims {
             .key(&self.state)
             .key(&self.claims)
             .arg(accepted)
+            .arg(have)
             .arg(MOST_ENTRIES)
             .arg(MOST_BYTES)
+            .arg(window)
             .arg(&self.door)
             .invoke_async(&mut self.connection.redis)
             .await
             .map_err(self.trouble())?;
         Ok(Claimed { first, entries })
-    }
-
-    /// Drops a claim of `count` entries from number `first` on. Does nothing if it was dropped before.
-    pub(super) async fn drop(&mut self, first: u64, count: usize) -> Result<(), Trouble> {
-        self.drop_script
-            .key(&self.claim)
-            .key(&self.state)
-            .arg(first)
-            .arg(count)
-            .invoke_async(&mut self.connection.redis)
-            .await
-            .map_err(self.trouble())
     }
 
     /// Claims of other stores that hold entries and have been left alone for some seconds, or of which the server cannot

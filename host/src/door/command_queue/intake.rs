@@ -6,20 +6,22 @@ use ays_store::{Batch, Claim, NewDeadLetter};
 use super::claims::Claimed;
 
 /// Reads the entries of a claim that come after number `accepted`, into batches that are to be accepted one after the
-/// other. Each batch carries the number of its last entry, so a claim of which only the first batches were accepted
-/// goes on where it stopped.
+/// other. Each batch carries the numbers of its entries, so a claim of which only the first batches were accepted goes on
+/// where it stopped.
 ///
 /// A batch's events are accepted before its jobs. To keep the queue's order, a batch ends where an event comes after a
 /// job.
 pub(super) fn batches(claimed: Claimed, accepted: u64, door: &str, limit_bytes: usize) -> Vec<Batch> {
     let mut done = Vec::new();
     let mut batch = Batch::default();
+    let mut after = accepted;
     for (number, entry) in (claimed.first..).zip(claimed.entries) {
         if number <= accepted {
             continue;
         }
         let command = command::parse(&entry, limit_bytes);
         if matches!(command, Ok(Command::Event(_))) && !batch.jobs.is_empty() {
+            after = batch.claim.as_ref().map_or(after, |claim| claim.last);
             done.push(std::mem::take(&mut batch));
         }
         match command {
@@ -27,7 +29,7 @@ pub(super) fn batches(claimed: Claimed, accepted: u64, door: &str, limit_bytes: 
             Ok(Command::Execute(job)) => batch.jobs.push(job),
             Err(reason) => batch.dead.push(NewDeadLetter { door: "queue".into(), reason, raw: entry }),
         }
-        batch.claim = Some(Claim { door: door.into(), number });
+        batch.claim = Some(Claim { door: door.into(), after, last: number });
     }
     if batch.claim.is_some() {
         done.push(batch);
@@ -51,7 +53,7 @@ mod tests {
             .into_iter()
             .map(|batch| {
                 let kinds = [("e", batch.events.len()), ("j", batch.jobs.len()), ("x", batch.dead.len())];
-                (kinds.map(|(kind, count)| kind.repeat(count)).concat(), batch.claim.unwrap().number)
+                (kinds.map(|(kind, count)| kind.repeat(count)).concat(), batch.claim.unwrap().last)
             })
             .collect()
     }

@@ -28,19 +28,20 @@
 //!
 //! 1. The door waits for an entry, and moves it from the queue into its claim (`BLMOVE`).
 //! 2. `claim.lua` fills the claim up and *seals* it: each entry gets a number, higher than all before.
-//! 3. The store accepts the entries in one durable commit with the number of the last of them.
-//! 4. The next `claim.lua` drops the claim; `drop.lua` does when the door closes.
+//! 3. The store accepts the entries in one durable commit with the number of the last of them. Where more than a batch
+//!    waits, the next one is claimed meanwhile.
+//! 4. The next `claim.lua` drops what was accepted, and so does the last one, when the door closes.
 //!
 //! A host that is killed finds the seal when it comes back, and asks the store for the last number it accepted: entries
 //! up to that one are there already, those after it are not. The seal also fixes which entries a number stands for, so
 //! two hosts on one store may read one queue, and a `BLMOVE` that comes late, from a connection that was thought dead,
-//! does no harm: its entry is behind the seal and belongs to the next claim.
+//! does no harm: its entry is behind the seal and belongs to a later batch.
 //!
 //! | key | type | |
 //! |---|---|---|
 //! | `KEY` | list | the queue |
 //! | `KEY:claim:STORE` | list | what the store with this [identity](ays_store::Store::identity) has claimed |
-//! | `KEY:claim:STORE:state` | hash | the seal: `first`, the number of the first entry, and `count`; `next`, the number after those dropped; `door`, the name under which the store counts these numbers |
+//! | `KEY:claim:STORE:state` | hash | the seal: `first`, the number of the first entry, and `count`; `next`, the number after those that were ever sealed; `door`, the name under which the store counts these numbers |
 //! | `KEY:claims` | set | the keys of all claims on this queue |
 //!
 //! In a cluster, the last three begin with `{KEY}` instead, unless `KEY` has a `{…}` itself: only keys of one hash slot can

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     backoff::Backoff,
-    claims::Claims,
+    claims::{self, Claimed, Claims},
     config::Config,
     intake,
     status::StatusReader,
@@ -39,11 +39,13 @@ pub struct CommandQueue {
 
 /// How far a connection has come.
 #[derive(Default)]
-struct Done {
+struct Progress {
     /// The number of the last entry that the store has accepted, if that is known for certain.
     accepted: Option<u64>,
-    /// The first number and the count of a claim that was accepted and not dropped yet: the next one drops it.
-    claim: Option<(u64, usize)>,
+    /// What was claimed while the claim before was being accepted.
+    next: Option<Claimed>,
+    /// Whether something was accepted that was not dropped yet: the next claim does that.
+    undropped: bool,
 }
 
 /// Why a connection is not used any longer.
@@ -111,16 +113,18 @@ impl CommandQueue {
             () = shutdown.cancelled() => return Err(Stop::Shutdown),
             connected = Claims::connect(&self.config, &identity) => connected.map_err(refused(Step::Connect))?,
         };
-        let mut done = Done::default();
+        let mut progress = Progress::default();
         loop {
-            if shutdown.is_cancelled() {
-                if let Some((first, count)) = done.claim {
-                    claims.drop(first, count).await.map_err(refused(Step::Drop))?;
+            // What was claimed ahead is accepted before the door closes.
+            if shutdown.is_cancelled() && progress.next.is_none() {
+                if let Some(accepted) = progress.accepted.filter(|_| progress.undropped) {
+                    claims.drop(accepted).await.map_err(refused(Step::Drop))?;
                 }
                 return Err(Stop::Shutdown);
             }
+            let go_on = !shutdown.is_cancelled();
             let claimed = tokio::select! {
-                claimed = self.accept_claim(&mut claims, &mut done) => claimed?,
+                claimed = self.accept_claim(&mut claims, &mut progress, go_on) => claimed?,
                 () = async { shutdown.cancelled().await; clock::sleep(GRACE).await } => return Err(Stop::Shutdown),
             };
             self.look_for_stranded(&mut claims).await?;
@@ -135,35 +139,69 @@ impl CommandQueue {
         }
     }
 
-    /// Drops the claim that was accepted, claims what is there, and has the store accept it. Says whether there was
-    /// anything.
-    async fn accept_claim(&mut self, claims: &mut Claims, done: &mut Done) -> Result<bool, Stop> {
+    /// Claims what is there, which drops what was accepted before, and has the store accept it; if it is to go on, claims
+    /// meanwhile what comes next. Says whether there was anything.
+    async fn accept_claim(
+        &mut self,
+        claims: &mut Claims,
+        progress: &mut Progress,
+        go_on: bool,
+    ) -> Result<bool, Stop> {
         let door = claims.door().to_string();
-        let accepted = match done.accepted {
+        let accepted = match progress.accepted {
             Some(number) => number,
             None => {
                 let store = self.store.clone();
                 self.patiently(|| store.last_claim(&door)).await?
             }
         };
-        *done = Done { accepted: Some(accepted), claim: None };
-        let claimed = claims.claim(accepted).await.map_err(refused(Step::Claim))?;
-        self.went_well(Step::Claim);
-        let (first, count) = (claimed.first, claimed.entries.len());
-        if count == 0 {
+        progress.accepted = Some(accepted);
+        let claimed = match progress.next.take() {
+            Some(claimed) => claimed,
+            None => {
+                let claimed = claims.claim(accepted, accepted).await.map_err(refused(Step::Claim))?;
+                self.went_well(Step::Claim);
+                progress.undropped = false;
+                claimed
+            }
+        };
+        if claimed.entries.is_empty() {
             return Ok(false);
         }
-        let mut repeated = false;
-        for batch in intake::batches(claimed, accepted, &door, self.config.limit_bytes()) {
-            repeated |= self.accept(batch).await?;
-        }
+        let (last, full) = (claimed.last(), go_on && claimed.entries.len() >= claims::MOST_ENTRIES);
+        // Nothing is certain until all of it is accepted, should this be broken off.
+        progress.accepted = None;
+        let accepting = async {
+            for batch in intake::batches(claimed, accepted, &door, self.config.limit_bytes()) {
+                if self.accept(batch).await? {
+                    return Ok::<bool, Stop>(true);
+                }
+            }
+            Ok(false)
+        };
+        // Where much waits, the next claim is made meanwhile; it is accepted once this one is.
+        let claiming = async {
+            match full {
+                true => Some(claims.claim(accepted, last).await),
+                false => None,
+            }
+        };
+        let (repeated, next) = tokio::join!(accepting, claiming);
+        let repeated = repeated?;
+        progress.undropped = true;
         // Another host has accepted them: it knows best how far the store is.
-        let last = first.saturating_add(count as u64).saturating_sub(1);
-        *done = Done { accepted: (!repeated).then_some(last), claim: Some((first, count)) };
+        if !repeated {
+            progress.accepted = Some(last);
+        }
+        if let Some(next) = next {
+            let next = next.map_err(refused(Step::Claim))?;
+            self.went_well(Step::Claim);
+            progress.next = Some(next).filter(|next| !repeated && !next.entries.is_empty());
+        }
         Ok(true)
     }
 
-    /// Has the store accept a batch. Says whether it had before.
+    /// Has the store accept a batch. Says whether it did not, since it has accepted some of it before.
     async fn accept(&mut self, batch: Batch) -> Result<bool, Stop> {
         let store = self.store.clone();
         let accepted = self.patiently(|| store.accept(batch.clone(), clock::now())).await?;

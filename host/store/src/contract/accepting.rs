@@ -43,24 +43,25 @@ pub async fn an_event_that_no_filter_takes_is_recorded(mut bed: Bed) {
 
 pub async fn a_claim_is_accepted_once(mut bed: Bed) {
     bed.create(&["a"]).await;
-    let batch = |door: &str, number| Batch {
+    let batch = |door: &str, after, last| Batch {
         jobs: vec![new_job("a", "go")],
-        claim: Some(Claim { door: door.into(), number }),
+        claim: Some(Claim { door: door.into(), after, last }),
         ..Batch::default()
     };
-    assert!(!bed.store.accept(batch("queue", 5), bed.now).await.unwrap().repeated);
+    assert!(!bed.store.accept(batch("queue", 0, 5), bed.now).await.unwrap().repeated);
     bed.reopen().await;
-    for number in [5, 4] {
-        let again = bed.store.accept(batch("queue", number), bed.now).await.unwrap();
+    // Whole, in part, with others that would have been new, and after some that were not accepted.
+    for (after, last) in [(0, 5), (3, 4), (4, 7), (6, 7)] {
+        let again = bed.store.accept(batch("queue", after, last), bed.now).await.unwrap();
         assert!(again.repeated && again.jobs.is_empty());
     }
     // In the same breath, too.
     let (one, two) = tokio::join!(
-        bed.store.accept(batch("queue", 6), bed.now),
-        bed.store.accept(batch("queue", 6), bed.now)
+        bed.store.accept(batch("queue", 5, 6), bed.now),
+        bed.store.accept(batch("queue", 5, 6), bed.now)
     );
     assert!(one.unwrap().repeated != two.unwrap().repeated);
-    assert!(!bed.store.accept(batch("other", 1), bed.now).await.unwrap().repeated);
+    assert!(!bed.store.accept(batch("other", 0, 1), bed.now).await.unwrap().repeated);
     assert_eq!(bed.jobs().await.len(), 3);
     for (door, last) in [("queue", 6), ("other", 1), ("none", 0)] {
         assert_eq!(bed.store.last_claim(door).await.unwrap(), last);

@@ -28,7 +28,8 @@ enum Op {
         events: Vec<(bool, u8)>,
         jobs: Vec<(usize, &'static str)>,
         dead: bool,
-        claim: Option<u64>,
+        /// How far off what was accepted last it is, and how many entries more than one it has.
+        claim: Option<(i64, u64)>,
     },
     Apply {
         create: Vec<(usize, bool)>,
@@ -118,7 +119,7 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
     ];
     let task = (service.clone(), action.clone());
     let op = prop_oneof![
-        6 => (vec((any::<bool>(), any::<u8>()), 0..4), vec(task.clone(), 0..4), prop::bool::weighted(0.1), proptest::option::weighted(0.3, 1..9u64))
+        6 => (vec((any::<bool>(), any::<u8>()), 0..4), vec(task.clone(), 0..4), prop::bool::weighted(0.1), proptest::option::weighted(0.3, (prop_oneof![4 => Just(0), 1 => -3..3i64], 0..3u64)))
             .prop_map(|(events, jobs, dead, claim)| Op::Accept { events, jobs, dead, claim }),
         3 => (
             vec((service.clone(), any::<bool>()), 0..3),
@@ -221,7 +222,11 @@ impl Both {
                         .map(|(service, action)| new_job(SERVICES[service], action))
                         .collect(),
                     dead: dead.then_some(entry).into_iter().collect(),
-                    claim: claim.map(|number| Claim { door: "queue".into(), number }),
+                    claim: claim.map(|(off, more)| {
+                        let last = self.reference.claims.get("queue").copied().unwrap_or(0);
+                        let after = last.saturating_add_signed(off);
+                        Claim { door: "queue".into(), after, last: after + 1 + more }
+                    }),
                 };
                 let accepted = self.bed.store.accept(batch.clone(), now).await.unwrap();
                 assert_eq!(accepted.repeated, !self.reference.accept(batch, now));

@@ -86,10 +86,10 @@ impl Reference {
     pub(super) fn accept(&mut self, batch: Batch, now: Timestamp) -> bool {
         if let Some(claim) = batch.claim {
             let last = self.claims.entry(claim.door).or_default();
-            if claim.number <= *last {
+            if claim.after != *last {
                 return false;
             }
-            *last = claim.number;
+            *last = claim.last;
         }
         batch.events.iter().for_each(|event| self.route(event, now));
         batch.jobs.into_iter().for_each(|job| self.push(job, now));

@@ -17,11 +17,11 @@ impl<W: World> Decider<'_, W> {
     pub(crate) fn accept(&mut self, batch: &Batch) -> Result<Accepted, W::Stop> {
         if let Some(claim) = &batch.claim {
             let last = self.world.claim(&claim.door)?;
-            if claim.number <= *last {
+            if claim.after != *last {
                 return Ok(Accepted { repeated: true, ..Accepted::default() });
             }
-            *last = claim.number;
-            self.group.claims.insert(claim.door.clone(), claim.number);
+            *last = claim.last;
+            self.group.claims.insert(claim.door.clone(), claim.last);
         }
         self.group.changes += (batch.events.len() + batch.jobs.len() + batch.dead.len()) as u64;
         let mut accepted = Accepted::default();

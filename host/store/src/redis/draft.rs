@@ -68,6 +68,16 @@ pub(super) struct Draft {
     pub(super) cancelled: Vec<(ServiceKey, Id)>,
 }
 
+impl Draft {
+    /// Whether this was decided on something that `before` changes.
+    pub(super) fn rests_on(&self, before: &Self) -> bool {
+        !self.read.is_disjoint(&before.read)
+            || (self.routed.get() && before.filters.is_some())
+            || self.claims.keys().any(|door| before.claims.contains_key(door))
+            || self.runs_read.iter().any(|run| before.runs.contains_key(run))
+    }
+}
+
 /// A round being decided.
 pub(super) struct Deciding<'a> {
     pub(super) memory: &'a Memory,

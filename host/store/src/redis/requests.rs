@@ -11,8 +11,8 @@ use ays_core::{
 use tokio::sync::oneshot;
 
 use super::{
-    Shared,
     draft::{Deciding, Draft, Need, Stop},
+    memory::Memory,
     record::Rebase,
 };
 use crate::{
@@ -63,6 +63,12 @@ impl Request {
         matches!(self, Self::Cancel(..) | Self::RetryDead(..) | Self::DiscardDead(..))
     }
 
+    /// Whether it can be decided while the round before it is in Redis: most of what comes under load, and nothing that
+    /// needs looking up.
+    pub(super) fn may_be_ahead(&self) -> bool {
+        matches!(self, Self::Accept(..) | Self::Commit(..) | Self::Look)
+    }
+
     /// Whether it is not decided together with others.
     pub(super) fn is_apart(&self) -> bool {
         matches!(self, Self::Retain(..) | Self::Own(..) | Self::Forget | Self::Close(_))
@@ -86,13 +92,20 @@ pub(super) struct After {
 /// The answer to a request.
 pub(super) type Answer = Box<dyn FnOnce(Request, &After) + Send>;
 
-/// How a round came out.
+/// What was decided for the requests of a round.
+#[derive(Default)]
 pub(super) struct Decided {
     pub(super) draft: Draft,
     pub(super) group: Group,
-    /// That of what it writes.
-    pub(super) version: Arc<str>,
     pub(super) answers: Vec<Answer>,
+}
+
+impl Decided {
+    /// Whether there is nothing to write or to be refused, and nothing that Redis knows better.
+    pub(super) fn is_nothing(&self) -> bool {
+        let Draft { refused, ids, claims, .. } = &self.draft;
+        self.group.is_empty() && *refused == 0 && *ids == 0 && claims.is_empty()
+    }
 }
 
 /// A row that is longer counts as several.
@@ -149,93 +162,91 @@ pub(super) fn fail(requests: Vec<Request>, error: &Error) {
     }
 }
 
-impl Shared {
-    /// Decides all requests of a round on what is in memory, or says what has to be looked up first.
+impl Memory {
+    /// Decides one more request of a round on what is in memory, or says what has to be looked up first; then what was
+    /// decided of the round is void.
     pub(super) fn decide(
         &self,
-        requests: &[Request],
-        found: &[Found],
+        request: &Request,
+        found: &Found,
         now: Timestamp,
-    ) -> std::result::Result<Decided, Need> {
-        let memory = self.memory();
-        let mut draft = Draft::default();
-        let mut group = Group::default();
-        let mut answers: Vec<Answer> = Vec::with_capacity(requests.len());
-        for (request, found) in requests.iter().zip(found) {
-            let mut world = Deciding { memory: &memory, draft: &mut draft };
-            let now = request.now().unwrap_or(now);
-            let mut decider = Decider { world: &mut world, group: &mut group, now };
-            /// What the requester gets, or what has to be looked up.
-            fn settled<T>(result: std::result::Result<T, Stop>) -> std::result::Result<Result<T>, Need> {
-                match result {
-                    Ok(value) => Ok(Ok(value)),
-                    Err(Stop::Error(error)) => Ok(Err(error)),
-                    Err(Stop::Need(need)) => Err(need),
-                }
+        decided: &mut Decided,
+    ) -> std::result::Result<(), Need> {
+        let Decided { draft, group, answers } = decided;
+        let mut world = Deciding { memory: self, draft };
+        let now = request.now().unwrap_or(now);
+        let mut decider = Decider { world: &mut world, group, now };
+        /// What the requester gets, or what has to be looked up.
+        fn settled<T>(result: std::result::Result<T, Stop>) -> std::result::Result<Result<T>, Need> {
+            match result {
+                Ok(value) => Ok(Ok(value)),
+                Err(Stop::Error(error)) => Ok(Err(error)),
+                Err(Stop::Need(need)) => Err(need),
             }
-            macro_rules! answered {
-                ($variant:pat => $reply:ident, $result:expr) => {{
-                    let result = $result;
-                    Box::new(move |request: Request, after: &After| {
-                        if let $variant = request {
-                            send($reply, result, after.base);
-                        }
-                    })
-                }};
-            }
-            answers.push(match request {
-                Request::Accept(batch, ..) => {
-                    answered!(Request::Accept(_, _, reply) => reply, settled(decider.accept(batch))?)
-                }
-                Request::Apply(changes, ..) => {
-                    answered!(Request::Apply(_, _, reply) => reply, settled(decider.apply(changes))?)
-                }
-                Request::StartRun(run, ..) => {
-                    answered!(Request::StartRun(_, _, reply) => reply, settled(decider.start_run(run.clone()))?)
-                }
-                Request::Commit(attempts, ..) => {
-                    let result = attempts.iter().try_for_each(|attempt| decider.settle(attempt));
-                    answered!(Request::Commit(_, _, reply) => reply, settled(result)?)
-                }
-                Request::Tick(..) => {
-                    let result = settled(decider.fire())?;
-                    Box::new(move |request, after| {
-                        if let Request::Tick(_, reply) = request {
-                            let next_due = after.next_due;
-                            let _ = reply.send(result.map(|occurrences| Ticked { occurrences, next_due }));
-                        }
-                    })
-                }
-                Request::Cancel(..) => {
-                    let Found::Job(found) = found else { continue };
-                    let result = match found {
-                        Ok(job) => settled(decider.cancel(Job::clone(job)))?,
-                        Err(error) => Err(error.clone()),
-                    };
-                    answered!(Request::Cancel(_, _, reply) => reply, result)
-                }
-                Request::RetryDead(..) => {
-                    let Found::Letter(found) = found else { continue };
-                    let result = match found {
-                        Ok(letter) => settled(decider.retry(letter))?,
-                        Err(error) => Err(error.clone()),
-                    };
-                    answered!(Request::RetryDead(_, _, reply) => reply, result)
-                }
-                Request::DiscardDead(..) => {
-                    let Found::Letter(found) = found else { continue };
-                    let result = match found {
-                        Ok(letter) => {
-                            decider.discard(letter);
-                            Ok(DeadLetter::clone(letter))
-                        }
-                        Err(error) => Err(error.clone()),
-                    };
-                    answered!(Request::DiscardDead(_, _, reply) => reply, result)
-                }
-                _ => Box::new(|_, _| {}),
-            });
         }
-        Ok(Decided { draft, group, version: Arc::default(), answers })
+        macro_rules! answered {
+            ($variant:pat => $reply:ident, $result:expr) => {{
+                let result = $result;
+                Box::new(move |request: Request, after: &After| {
+                    if let $variant = request {
+                        send($reply, result, after.base);
+                    }
+                })
+            }};
+        }
+        let nothing_found = || Error::Io("it was not looked up".into());
+        answers.push(match request {
+            Request::Accept(batch, ..) => {
+                answered!(Request::Accept(_, _, reply) => reply, settled(decider.accept(batch))?)
+            }
+            Request::Apply(changes, ..) => {
+                answered!(Request::Apply(_, _, reply) => reply, settled(decider.apply(changes))?)
+            }
+            Request::StartRun(run, ..) => {
+                answered!(Request::StartRun(_, _, reply) => reply, settled(decider.start_run(run.clone()))?)
+            }
+            Request::Commit(attempts, ..) => {
+                let result = attempts.iter().try_for_each(|attempt| decider.settle(attempt));
+                answered!(Request::Commit(_, _, reply) => reply, settled(result)?)
+            }
+            Request::Tick(..) => {
+                let result = settled(decider.fire())?;
+                Box::new(move |request, after| {
+                    if let Request::Tick(_, reply) = request {
+                        let next_due = after.next_due;
+                        let _ = reply.send(result.map(|occurrences| Ticked { occurrences, next_due }));
+                    }
+                })
+            }
+            Request::Cancel(..) => {
+                let result = match found {
+                    Found::Job(Ok(job)) => settled(decider.cancel(Job::clone(job)))?,
+                    Found::Job(Err(error)) => Err(error.clone()),
+                    _ => Err(nothing_found()),
+                };
+                answered!(Request::Cancel(_, _, reply) => reply, result)
+            }
+            Request::RetryDead(..) => {
+                let result = match found {
+                    Found::Letter(Ok(letter)) => settled(decider.retry(letter))?,
+                    Found::Letter(Err(error)) => Err(error.clone()),
+                    _ => Err(nothing_found()),
+                };
+                answered!(Request::RetryDead(_, _, reply) => reply, result)
+            }
+            Request::DiscardDead(..) => {
+                let result = match found {
+                    Found::Letter(Ok(letter)) => {
+                        decider.discard(letter);
+                        Ok(DeadLetter::clone(letter))
+                    }
+                    Found::Letter(Err(error)) => Err(error.clone()),
+                    _ => Err(nothing_found()),
+                };
+                answered!(Request::DiscardDead(_, _, reply) => reply, result)
+            }
+            _ => Box::new(|_, _| {}),
+        });
+        Ok(())
     }
 }

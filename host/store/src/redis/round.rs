@@ -140,7 +140,8 @@ pub(super) fn args(call: &Call<'_>, memory: &Memory, draft: &Draft, group: &Grou
         }
     }
     let mut claims = Section::default();
-    for (door, (before, after)) in draft.claims.iter().filter(|(_, (before, after))| before != after) {
+    // Also of one that was refused: it may be what is known here that is out of date.
+    for (door, (before, after)) in &draft.claims {
         claims.one().push(door).show(before).show(after);
     }
     claims.into(&mut args);

@@ -1,17 +1,19 @@
 //! The writer: one task that has all that changes something decided, and commits it, round by round.
 //!
 //! It takes what waits, decides it on what is in memory, and calls `commit.lua` once for all of it. What comes in meanwhile
-//! waits for the next round, so under load many requests share a call. Where the script finds that something has changed
-//! since it was read, that is read again and the round is decided anew.
+//! is the next round, so under load many requests share a call; it is decided while the call is under way, and, if it does
+//! not rest on anything that the round before it changes, called at once when that one is answered. So Redis and the host
+//! work at the same time, and yet there is one call at a time. Where the script finds that something has changed since it
+//! was read, that is read again and the round is decided anew.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeSet, VecDeque},
     sync::{Arc, atomic::Ordering::Relaxed},
     time::Duration,
 };
 
 use ays_core::{Id, ServiceKey, Timestamp, job::Job};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::{
     Shared,
@@ -19,7 +21,7 @@ use super::{
     draft::Draft,
     memory::Memory,
     record::stored,
-    requests::{After, Decided, Request, answer, fail, size},
+    requests::{After, Decided, Found, Request, answer, fail, size},
     round::{self, Call, Notice, Outcome, Stale},
     scripts, timer,
     value::number,
@@ -39,7 +41,7 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_
 
 pub(super) struct Writer {
     pub(super) shared: Arc<Shared>,
-    requests: mpsc::UnboundedReceiver<Request>,
+    inbox: Inbox,
     /// The number of the next call.
     number: u64,
     /// How many notices were read and are done with, and are still there.
@@ -50,6 +52,55 @@ pub(super) struct Writer {
 
 /// Once it is closed, nothing can be asked.
 pub(super) struct Closed;
+
+/// What waits to be decided, in order.
+struct Inbox {
+    requests: mpsc::UnboundedReceiver<Request>,
+    /// What was taken out of it and is to wait after all.
+    held: VecDeque<Request>,
+}
+
+impl Inbox {
+    async fn next(&mut self) -> Option<Request> {
+        match self.held.pop_front() {
+            Some(request) => Some(request),
+            None => self.requests.recv().await,
+        }
+    }
+
+    fn next_now(&mut self) -> Option<Request> {
+        self.held.pop_front().or_else(|| self.requests.try_recv().ok())
+    }
+
+    /// Puts requests back; they come first again.
+    fn put_back(&mut self, requests: Vec<Request>) {
+        for request in requests.into_iter().rev() {
+            self.held.push_front(request);
+        }
+    }
+}
+
+/// Requests, and what was decided for them.
+#[derive(Default)]
+struct Round {
+    requests: Vec<Request>,
+    decided: Decided,
+}
+
+impl Round {
+    /// Whether Redis has to be called for it.
+    fn needs_call(&self) -> bool {
+        !self.decided.is_nothing() || self.requests.iter().any(|request| matches!(request, Request::Look))
+    }
+}
+
+/// A round that is being committed.
+struct Flight {
+    round: Round,
+    /// That of what it writes.
+    version: Arc<str>,
+    reply: oneshot::Receiver<std::result::Result<redis::Value, Closed>>,
+}
 
 /// Something that other hosts have put into a mailbox, or taken out of it.
 enum Arrival {
@@ -94,48 +145,50 @@ impl Writer {
         now: Timestamp,
     ) -> Self {
         let generation = shared.link.generation();
-        Self { shared, requests, number: 1, acknowledged: 0, now, generation }
+        let inbox = Inbox { requests, held: VecDeque::new() };
+        Self { shared, inbox, number: 1, acknowledged: 0, now, generation }
     }
 
     /// Works until it is closed.
     pub(super) async fn run(mut self) {
-        let mut next = None;
-        loop {
-            let first = match next.take() {
-                Some(request) => request,
-                None => match self.requests.recv().await {
-                    Some(request) => request,
-                    None => break,
-                },
-            };
-            self.now = first.now().map_or(self.now, |now| now.max(self.now));
+        while let Some(first) = self.inbox.next().await {
             if first.is_apart() {
+                self.see(&first);
                 match self.apart(first).await {
                     Ok(true) => continue,
                     Ok(false) | Err(Closed) => break,
                 }
             }
-            let mut rows = if first.is_by_id() { MOST_ROWS } else { size(&first) };
-            let mut requests = vec![first];
-            while rows < MOST_ROWS {
-                match self.requests.try_recv() {
-                    Ok(request) if request.is_apart() || request.is_by_id() => {
-                        next = Some(request);
-                        break;
-                    }
-                    Ok(request) => {
-                        self.now = request.now().map_or(self.now, |now| now.max(self.now));
-                        rows += size(&request);
-                        requests.push(request);
-                    }
-                    Err(_) => break,
-                }
-            }
-            if self.round(requests).await.is_err() {
+            let requests = self.gather(first);
+            if self.rounds(requests).await.is_err() {
                 break;
             }
         }
         self.shared.close("it was closed");
+    }
+
+    /// Time does not go back.
+    fn see(&mut self, request: &Request) {
+        self.now = request.now().map_or(self.now, |now| now.max(self.now));
+    }
+
+    /// What waits and is decided together.
+    fn gather(&mut self, first: Request) -> Vec<Request> {
+        self.see(&first);
+        let mut rows = if first.is_by_id() { MOST_ROWS } else { size(&first) };
+        let mut requests = vec![first];
+        while rows < MOST_ROWS
+            && let Some(request) = self.inbox.next_now()
+        {
+            if request.is_apart() || request.is_by_id() {
+                self.inbox.put_back(vec![request]);
+                break;
+            }
+            self.see(&request);
+            rows += size(&request);
+            requests.push(request);
+        }
+        requests
     }
 
     /// A request of its own. Says whether to go on.
@@ -158,78 +211,154 @@ impl Writer {
         Ok(true)
     }
 
-    /// Decides and commits.
-    async fn round(&mut self, requests: Vec<Request>) -> std::result::Result<(), Closed> {
-        let look = requests.iter().any(|request| matches!(request, Request::Look));
-        loop {
-            self.meet().await?;
-            let found = self.look_up(&requests).await?;
-            let mut decided = loop {
-                let decided = self.shared.decide(&requests, &found, self.now);
-                match decided {
-                    Ok(decided) => break decided,
-                    Err(need) => self.fill(need).await?,
-                }
-            };
-            decided.version = round::version(&self.shared.host, self.number);
-            let call = self.next_call();
-            let nothing = decided.group.is_empty() && decided.draft.refused == 0 && decided.draft.ids == 0;
-            if nothing && !look {
-                let base = Id::from_bytes([0; 16]);
-                let after = self.publish(&mut decided, base, Vec::new());
-                answer(requests, decided.answers, &after);
-                return Ok(());
-            }
-            let args = {
-                let memory = self.shared.memory();
-                round::args(&call, &memory, &decided.draft, &decided.group)
-            };
-            let args = match args {
-                Ok(args) => args,
-                Err(error) => {
-                    fail(requests, &error);
-                    return Ok(());
-                }
-            };
-            let reply = self.call(&scripts::COMMIT, &args).await?;
-            match round::outcome(reply) {
+    /// Decides and commits, and goes on as long as there is a round that was decided meanwhile.
+    async fn rounds(&mut self, requests: Vec<Request>) -> std::result::Result<(), Closed> {
+        let mut under_way = self.start(requests).await?;
+        while let Some(mut flight) = under_way.take() {
+            let (reply, ahead) = self.ahead(&mut flight).await;
+            match round::outcome(reply?) {
                 Ok(Outcome::Done { base, notices, more, again }) => {
                     self.number += 1;
                     // A call that was made again has read notices that an earlier reply lost; all of them are still there.
                     self.acknowledged = notices.len();
+                    let Flight { round: Round { requests, mut decided }, version, .. } = flight;
                     self.shared.count(decided.group.changes);
+                    let alone = more || again || self.shared.link.generation() != self.generation;
+                    if alone || ahead.decided.draft.rests_on(&decided.draft) || !ahead.needs_call() {
+                        self.inbox.put_back(ahead.requests);
+                    } else {
+                        // Before this round takes effect in memory, so that Redis works meanwhile.
+                        under_way = self.begin(ahead);
+                    }
                     // What is younger than what this round made must not be taken before it, so all of it arrives at once.
                     let mut arrivals = self.read(notices).await?;
                     if more || again {
                         arrivals.extend(self.drain().await?);
                     }
-                    let after = self.publish(&mut decided, base, arrivals);
+                    let after = self.publish(&mut decided, &version, base, arrivals);
                     // Waking those who asked, and dropping what was decided, is not for the next round to wait for.
                     tokio::spawn(async move {
                         answer(requests, decided.answers, &after);
-                        drop((decided.group, args));
+                        drop(decided.group);
                     });
-                    return Ok(());
                 }
                 Ok(Outcome::Stale(stale)) => {
-                    if !stale.missing.is_empty() {
-                        let Group { left, kept, .. } = &decided.group;
-                        let jobs = left.iter().map(|(job, service)| (job, service));
-                        let jobs = jobs.chain(kept.iter().map(|(job, service, _)| (job, service)));
-                        let mut memory = self.shared.memory();
-                        for (job, service) in jobs.filter(|(job, _)| stale.missing.contains(job)) {
-                            // That it was cancelled, the notice will say again.
-                            memory.cancelled(service, *job);
-                        }
-                    }
+                    self.inbox.put_back(ahead.requests);
+                    let Round { requests, decided } = flight.round;
+                    self.forget_missing(&decided.group, &stale);
                     self.refresh(stale).await?;
+                    under_way = self.start(requests).await?;
                 }
                 Err(error) => {
                     tracing::error!("{error}");
-                    fail(requests, &error);
-                    return Ok(());
+                    self.inbox.put_back(ahead.requests);
+                    fail(flight.round.requests, &error);
                 }
             }
+        }
+        Ok(())
+    }
+
+    /// Decides requests, and begins to commit what comes of it.
+    async fn start(&mut self, requests: Vec<Request>) -> std::result::Result<Option<Flight>, Closed> {
+        Ok(self.decide(requests).await?.and_then(|round| self.begin(round)))
+    }
+
+    /// Decides requests, looking up what that needs. None if there is nothing to commit: then it is done.
+    async fn decide(&mut self, requests: Vec<Request>) -> std::result::Result<Option<Round>, Closed> {
+        self.meet().await?;
+        let found = self.look_up(&requests).await?;
+        let decided = loop {
+            let decided = {
+                let memory = self.shared.memory();
+                let mut decided = Decided::default();
+                let mut all = requests.iter().zip(&found);
+                let result = all
+                    .try_for_each(|(request, found)| memory.decide(request, found, self.now, &mut decided));
+                result.map(|()| decided)
+            };
+            match decided {
+                Ok(decided) => break decided,
+                Err(need) => self.fill(need).await?,
+            }
+        };
+        let mut round = Round { requests, decided };
+        if round.needs_call() {
+            return Ok(Some(round));
+        }
+        let version = round::version(&self.shared.host, self.number);
+        let after = self.publish(&mut round.decided, &version, Id::from_bytes([0; 16]), Vec::new());
+        answer(round.requests, round.decided.answers, &after);
+        Ok(None)
+    }
+
+    /// Begins to commit a round.
+    fn begin(&mut self, round: Round) -> Option<Flight> {
+        let version = round::version(&self.shared.host, self.number);
+        let args = {
+            let Decided { draft, group, .. } = &round.decided;
+            round::args(&self.next_call(), &self.shared.memory(), draft, group)
+        };
+        let args = match args {
+            Ok(args) => args,
+            Err(error) => {
+                fail(round.requests, &error);
+                return None;
+            }
+        };
+        let (send, reply) = oneshot::channel();
+        let shared = self.shared.clone();
+        timer::spawn(async move {
+            let _ = send.send(shared.call(&scripts::COMMIT, &args).await);
+        });
+        Some(Flight { round, version, reply })
+    }
+
+    /// Waits for the answer, and meanwhile decides what comes in, on what there is before the round under way takes effect.
+    async fn ahead(&mut self, flight: &mut Flight) -> (std::result::Result<redis::Value, Closed>, Round) {
+        let mut ahead = Round::default();
+        let (mut rows, mut open) = (0, true);
+        loop {
+            let request = tokio::select! {
+                biased;
+                reply = &mut flight.reply => return (reply.unwrap_or(Err(Closed)), ahead),
+                request = self.inbox.next(), if open => request,
+            };
+            let Some(request) = request else {
+                open = false;
+                continue;
+            };
+            if !request.may_be_ahead() {
+                self.inbox.put_back(vec![request]);
+                open = false;
+                continue;
+            }
+            self.see(&request);
+            rows += size(&request);
+            let decided = {
+                let memory = self.shared.memory();
+                memory.decide(&request, &Found::Nothing, self.now, &mut ahead.decided)
+            };
+            ahead.requests.push(request);
+            if decided.is_err() {
+                // What has to be looked up is looked up when it is its turn.
+                self.inbox.put_back(std::mem::take(&mut ahead).requests);
+            }
+            open = decided.is_ok() && rows < MOST_ROWS;
+        }
+    }
+
+    /// Jobs that another host has cancelled.
+    fn forget_missing(&self, group: &Group, stale: &Stale) {
+        if stale.missing.is_empty() {
+            return;
+        }
+        let jobs = group.left.iter().map(|(job, service)| (job, service));
+        let jobs = jobs.chain(group.kept.iter().map(|(job, service, _)| (job, service)));
+        let mut memory = self.shared.memory();
+        for (job, service) in jobs.filter(|(job, _)| stale.missing.contains(job)) {
+            // That it was cancelled, the notice will say again.
+            memory.cancelled(service, *job);
         }
     }
 
@@ -252,7 +381,7 @@ impl Writer {
             let call = self.next_call();
             let args = round::args(&call, &self.shared.memory(), &Draft::default(), &Group::default());
             let Ok(args) = args else { return Ok(arrivals) };
-            let reply = self.call(&scripts::COMMIT, &args).await?;
+            let reply = self.shared.call(&scripts::COMMIT, &args).await?;
             let Ok(Outcome::Done { notices, more, again, .. }) = round::outcome(reply) else {
                 return Ok(arrivals);
             };
@@ -266,12 +395,22 @@ impl Writer {
     }
 
     /// What was decided takes effect in memory.
-    fn publish(&mut self, decided: &mut Decided, base: Id, arrivals: Vec<Arrival>) -> After {
+    fn publish(
+        &mut self,
+        decided: &mut Decided,
+        version: &Arc<str>,
+        base: Id,
+        arrivals: Vec<Arrival>,
+    ) -> After {
         let draft = std::mem::take(&mut decided.draft);
         let (any, next_due) = {
             let mut memory = self.shared.memory();
-            let mut any = memory.receive(arrivals);
-            any |= memory.publish(draft, &mut decided.group, &decided.version, base);
+            let (jobs, others): (Vec<_>, Vec<_>) =
+                arrivals.into_iter().partition(|arrival| matches!(arrival, Arrival::Job(_)));
+            let mut any = memory.receive(jobs);
+            any |= memory.publish(draft, &mut decided.group, version, base);
+            // Last, since a job of this very round may have been cancelled before its answer came.
+            any |= memory.receive(others);
             (any, memory.next_due())
         };
         self.shared.tell(any);
@@ -345,7 +484,7 @@ impl Writer {
         args.show(now.millis()).show(policy.age_s.saturating_mul(1000)).show(policy.jobs);
         args.show(policy.jobs.saturating_add(policy.jobs / 4)).show(DROPPED_AT_ONCE);
         loop {
-            let more = self.call(&scripts::RETAIN, &args).await?;
+            let more = self.shared.call(&scripts::RETAIN, &args).await?;
             match number(more) {
                 Ok(0) => return Ok(Ok(())),
                 Ok(_) => {}
@@ -383,18 +522,32 @@ impl Writer {
         Ok(())
     }
 
+    pub(super) async fn ask(&mut self, commands: &[Args]) -> std::result::Result<Vec<redis::Value>, Closed> {
+        let mut pause = PAUSES.0;
+        loop {
+            match self.shared.link.ask(commands).await {
+                Ok(values) => {
+                    self.shared.answered();
+                    return Ok(values);
+                }
+                Err(trouble) => self.shared.pause(&trouble, &mut pause).await?,
+            }
+        }
+    }
+}
+
+impl Shared {
     /// Calls a script until it is answered.
     async fn call(
-        &mut self,
+        &self,
         script: &'static scripts::Script,
         args: &Args,
     ) -> std::result::Result<redis::Value, Closed> {
         let mut pause = PAUSES.0;
         loop {
-            match self.shared.link.call(script, args).await {
+            match self.link.call(script, args).await {
                 Ok(value) => {
-                    self.shared.stuck.store(false, Relaxed);
-                    self.shared.works();
+                    self.answered();
                     return Ok(value);
                 }
                 Err(trouble) => self.pause(&trouble, &mut pause).await?,
@@ -402,22 +555,13 @@ impl Writer {
         }
     }
 
-    pub(super) async fn ask(&mut self, commands: &[Args]) -> std::result::Result<Vec<redis::Value>, Closed> {
-        let mut pause = PAUSES.0;
-        loop {
-            match self.shared.link.ask(commands).await {
-                Ok(values) => {
-                    self.shared.stuck.store(false, Relaxed);
-                    self.shared.works();
-                    return Ok(values);
-                }
-                Err(trouble) => self.pause(&trouble, &mut pause).await?,
-            }
-        }
+    fn answered(&self) {
+        self.stuck.store(false, Relaxed);
+        self.works();
     }
 
     async fn pause(
-        &mut self,
+        &self,
         trouble: &ays_redis::Trouble,
         pause: &mut Duration,
     ) -> std::result::Result<(), Closed> {
@@ -425,14 +569,14 @@ impl Writer {
             // What is in memory is not what is in Redis. Who starts anew begins with what is there.
             let why = format!("{trouble}. Start the host again: it goes on with what is there then");
             tracing::error!("{why}");
-            self.shared.close(&why);
+            self.close(&why);
             return Err(Closed);
         }
-        self.shared.stuck.store(true, Relaxed);
-        self.shared.trouble(trouble);
+        self.stuck.store(true, Relaxed);
+        self.trouble(trouble);
         tokio::select! {
             biased;
-            () = self.shared.closing.cancelled() => return Err(Closed),
+            () = self.closing.cancelled() => return Err(Closed),
             () = timer::sleep(*pause) => {}
         }
         *pause = (*pause * 2).min(PAUSES.1);

@@ -194,6 +194,8 @@ impl Scenario {
                     ledger.sent.push(Sent { token, event, span, accepted: None, process });
                     ledger.sent.len() - 1
                 };
+                // What the store had accepted before; a server that forgot some of what it had forgot that, too.
+                let mut after = number - 1;
                 loop {
                     let open: Vec<_> = hosts.iter().filter(|host| host.is_open()).cloned().collect();
                     let (places, patience) = {
@@ -214,17 +216,24 @@ impl Scenario {
                         let sent = world.ledger().sent[at].clone();
                         let batch = Batch {
                             events: vec![new_event(&world, sent.event, &sent.token)],
-                            claim: Some(Claim { door: "door".into(), number }),
+                            claim: Some(Claim { door: "door".into(), after, last: number }),
                             ..Batch::default()
                         };
-                        answers.push(
-                            host.ask(&world, |store, now| async move { store.accept(batch, now).await }),
-                        );
+                        answers.push(host.ask(&world, move |store, now| async move {
+                            let accepted = store.accept(batch, now).await?;
+                            let known =
+                                if accepted.repeated { store.last_claim("door").await? } else { number };
+                            Ok::<_, crate::Error>((accepted, known))
+                        }));
                     }
                     let mut done = false;
                     for answer in answers {
                         let answer = tokio::time::timeout(Duration::from_millis(patience), answer).await;
-                        if let Ok(Ok(Ok(accepted))) = answer {
+                        if let Ok(Ok(Ok((accepted, known)))) = answer {
+                            if known < number {
+                                after = known;
+                                continue;
+                            }
                             done = true;
                             let mut ledger = world.ledger();
                             let moment = ledger.moment();
