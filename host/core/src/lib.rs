@@ -8,6 +8,7 @@
 //! |---|---|
 //! | names, ids, times, JSON text | [`name`], [`id`], [`time`], [`json`] |
 //! | what an actor says it is | [`manifest`], [`schema`], [`hrd`] |
+//! | what an actor may do | [`capability`] |
 //! | what people and programs write | [`blueprint`], [`command`], [`problem`] |
 //! | what there is: services, event filters, schedules, jobs | [`service`], [`filter`], [`schedule`], [`job`] |
 //! | what comes in | [`event`] |
@@ -16,6 +17,7 @@
 //! | who does it, where several hosts share a namespace | [`partition`] |
 
 pub mod blueprint;
+pub mod capability;
 pub mod changes;
 pub mod command;
 pub mod event;

@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ActorName, filter::EventFilter, retry::RetryPolicy, schedule::Recurring, schema::Schema};
+use crate::{
+    ActorName, capability::Asked, filter::EventFilter, retry::RetryPolicy, schedule::Recurring,
+    schema::Schema,
+};
 
 /// The interface that this host offers, as a manifest's `interface` names it.
 pub const INTERFACE: &str = "ays:actor@0.1.0";
@@ -48,8 +51,8 @@ pub struct Manifest {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub filters: Vec<EventFilter>,
     /// What it asks for.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub capabilities: Vec<String>,
+    #[serde(default, skip_serializing_if = "Asked::is_empty")]
+    pub capabilities: Asked,
     /// The limits it asks for, for all its actions.
     #[serde(default, skip_serializing_if = "WantedLimits::is_empty")]
     pub limits: WantedLimits,

@@ -35,7 +35,7 @@ fn actor(name: &str, schema: &str, config: &str, actions: &[&str]) -> Manifest {
         actions: actions.iter().map(action).collect(),
         schema: hrd::parse_schema("schema.hrd", schema).unwrap(),
         filters: Vec::new(),
-        capabilities: Vec::new(),
+        capabilities: Default::default(),
         limits: WantedLimits::default(),
         instance: Instancing::Resident,
     }
