@@ -17,6 +17,8 @@
 //!     service: p1
 //!   - action: send_message
 //!     recurring: 10s
+//! grants:
+//!   actproducer: [secret api_key] # what the actor may use of what it asks for: see `crate::capability`
 //! ```
 //!
 //! # What the parts mean
@@ -42,6 +44,7 @@
 //! under way in another run, is left out; other actions run each time the blueprint is applied.
 
 mod faults;
+mod grants;
 mod lines;
 mod links;
 mod plan;
@@ -52,14 +55,17 @@ mod step;
 mod wanted;
 mod yaml;
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value};
 
+pub use grants::read_grants;
 pub use plan::{Current, Plan, plan, plan_files};
 pub use read::read;
 pub use select::Selector;
 pub use step::Step;
 
-use crate::{EventName, ServiceKey, event::Channel, problem::Problem, schedule::Period};
+use crate::{EventName, ServiceKey, capability::Granted, event::Channel, problem::Problem, schedule::Period};
 
 /// One blueprint file.
 #[derive(Clone, Debug)]
@@ -88,6 +94,8 @@ pub enum Block {
     Actions(Vec<ActionItem>),
     /// The items of `eventfilters:`.
     Filters(Vec<FilterItem>),
+    /// What `grants:` grants, by actor.
+    Grants(BTreeMap<String, Granted>),
 }
 
 /// An item of `actions:`.

@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 use super::{
     ActionItem, Block, Blueprint, FilterItem, Selector, Step,
     faults::Faults,
+    grants,
     lines::Part,
     links::{self, Roles},
     read,
@@ -16,6 +17,7 @@ use super::{
 };
 use crate::{
     JsonText, ServiceKey, Timestamp,
+    capability::Granted,
     changes::{Changes, NewSchedule, NewService, ServiceUpdate},
     filter::{EventFilter, Subscription},
     job::{Cause, JobState, NewJob},
@@ -38,6 +40,8 @@ pub struct Current {
     pub schedules: Vec<Schedule>,
     /// The runs that are under way. What they do already is not started again.
     pub runs: Vec<Run>,
+    /// What blueprints granted, by actor.
+    pub granted: BTreeMap<String, Granted>,
 }
 
 /// What applying blueprints changes.
@@ -48,6 +52,12 @@ pub struct Plan {
     /// For the store.
     #[serde(skip)]
     pub changes: Changes,
+    /// What the blueprints grant, by actor: each in place of what blueprints granted it before.
+    #[serde(skip)]
+    pub grants: BTreeMap<String, Granted>,
+    /// The actors of the services that the blueprints name, and of those that are created for them.
+    #[serde(skip)]
+    pub actors: BTreeSet<String>,
 }
 
 /// The most steps of one plan. A short file can ask for very much, as each of its items may be about each service.
@@ -123,6 +133,8 @@ fn planned(
         problems,
         full: false,
     };
+    planner.plan.grants = grants::plan(blueprints, actors, &mut planner.problems);
+    planner.plan.steps.extend(grants::steps(&planner.plan.grants, &current.granted));
     planner.services(wanted, faults);
     planner.items(blueprints);
     if planner.full {
@@ -190,6 +202,7 @@ impl<'a> Planner<'a> {
         }
         self.refuse_cycle(&linked);
         for (wanted, fields, links) in linked {
+            self.plan.actors.insert(wanted.key.actor().into());
             match self.current.services.get(&wanted.key) {
                 None => self.create(wanted, &fields, links),
                 Some(service) => self.update(service, wanted, &fields, links),
@@ -331,7 +344,7 @@ impl<'a> Planner<'a> {
         for blueprint in blueprints {
             for block in &blueprint.blocks {
                 match block {
-                    Block::Service { .. } => {}
+                    Block::Service { .. } | Block::Grants(_) => {}
                     Block::Filters(items) => {
                         for item in items {
                             self.filter_item(blueprint, item);

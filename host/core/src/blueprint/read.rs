@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
-use super::{ActionItem, Block, Blueprint, FilterItem, Selector, faults::Faults, lines::Part, yaml};
+use super::{ActionItem, Block, Blueprint, FilterItem, Selector, faults::Faults, grants, lines::Part, yaml};
 use crate::{
     EventName, ServiceKey,
     event::Channel,
@@ -70,9 +70,12 @@ struct Reader<'a> {
 }
 
 /// What may stand at the top beside services, and what people write for it.
-const BLOCKS: [(&str, &str); 8] = [
+const BLOCKS: [(&str, &str); 11] = [
     ("actions", "actions"),
     ("eventfilters", "eventfilters"),
+    ("grants", "grants"),
+    ("grant", "grants"),
+    ("capabilities", "grants"),
     ("action", "actions"),
     ("eventfilter", "eventfilters"),
     ("event_filters", "eventfilters"),
@@ -104,6 +107,14 @@ impl Reader<'_> {
         match name {
             "actions" => Some(Block::Actions(self.items(name, value, Self::action_item))),
             "eventfilters" => Some(Block::Filters(self.items(name, value, Self::filter_item))),
+            "grants" => {
+                Some(Block::Grants(grants::by_actor(self.blueprint, name, value, &mut self.problems)))
+            }
+            "deny" => {
+                let right = "it belongs into the host's grants file (`serve --grants FILE`), which no blueprint overrides";
+                self.report(&path, "is no block of a blueprint", right);
+                None
+            }
             _ if name.contains("__") => {
                 let key = match name.parse::<ServiceKey>() {
                     Ok(key) => key,
@@ -149,7 +160,7 @@ impl Reader<'_> {
                             name.replacen('_', "__", 1)
                         )
                     }
-                    None => "`actor__instance:` for a service, `actions:` or `eventfilters:` would be right"
+                    None => "`actor__instance:` for a service, `actions:`, `eventfilters:` or `grants:` would be right"
                         .into(),
                 };
                 self.report(&path, "is neither a service nor a known block", right);

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{EventName, ServiceKey, schedule::Recurring};
+use crate::{EventName, ServiceKey, capability::Granted, schedule::Recurring};
 
 /// One thing that applying blueprints does. Its `Display` is a line for people.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -64,6 +64,13 @@ pub enum Step {
         /// Its jobs, as `action on service`, step by step.
         jobs: Vec<Vec<String>>,
     },
+    /// An actor is granted this, and no longer what blueprints granted it before.
+    Grant {
+        /// Which actor; `*` for all.
+        actor: String,
+        /// What.
+        granted: Granted,
+    },
     /// Something that the blueprints name is as they say already.
     Unchanged {
         /// What.
@@ -101,6 +108,7 @@ impl fmt::Display for Step {
                 }
                 Ok(())
             }
+            Self::Grant { actor, granted } => write!(f, "grant {actor}: {granted}"),
             Self::Unchanged { what } => write!(f, "unchanged: {what}"),
         }
     }

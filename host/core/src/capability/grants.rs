@@ -1,6 +1,9 @@
 //! Who is granted what.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -39,6 +42,15 @@ impl Granted {
     fn add(&mut self, other: &Self) {
         self.capabilities.extend(other.capabilities.iter().cloned());
         self.nothing_else |= other.nothing_else;
+    }
+}
+
+/// Its capabilities, for people: `http GET https://api.example.com, secret api_key`.
+impl fmt::Display for Granted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let end = self.nothing_else.then(|| NOTHING_ELSE.to_owned());
+        let texts: Vec<_> = self.capabilities.iter().map(ToString::to_string).chain(end).collect();
+        f.write_str(&if texts.is_empty() { "nothing".into() } else { texts.join(", ") })
     }
 }
 
@@ -138,8 +150,8 @@ impl Shortfall {
     }
 }
 
-impl std::fmt::Display for Shortfall {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for Shortfall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let texts = self.missing.iter().map(ToString::to_string).chain(self.unknown.iter().cloned());
         let texts: Vec<_> = texts.map(|text| crate::problem::quote(&text)).collect();
         write!(f, "{} asks for {}, which it is not granted", self.actor, crate::problem::list(texts))?;

@@ -295,7 +295,7 @@ impl FromStr for HttpRule {
             _ if host == "*" => HostPattern::Any,
             Some(parent) => match Host::read(parent)? {
                 Host::Name(name) => HostPattern::Below(name),
-                Host::Address(_) => return Err(format!("`{host}`: nothing is below an address")),
+                Host::Address(_) => return Err(format!("`{host}` is no host: nothing is below an address")),
             },
             None => HostPattern::Is(Host::read(host)?),
         };

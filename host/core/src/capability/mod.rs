@@ -32,6 +32,7 @@ use serde::{Deserialize, Serialize};
 
 pub use access::{Access, Denied, Reach};
 pub use address::AddressKind;
+pub(crate) use grants::EVERY;
 pub use grants::{Granted, Grants, Shortfall};
 pub use http::{Host, HttpCall, HttpRule, Scheme};
 pub use pattern::{EventPattern, SecretPattern, check_secret_name};
@@ -58,8 +59,9 @@ pub enum Capability {
 pub struct InvalidCapability(pub(crate) String);
 
 impl InvalidCapability {
-    fn new(text: &str, wrong: impl fmt::Display) -> Self {
-        Self(format!("{}: {wrong}", quote(text)))
+    fn new(text: &str, wrong: &str) -> Self {
+        let goes_on = ["is ", "has ", "names "].iter().any(|word| wrong.starts_with(word));
+        Self(format!("{}{} {wrong}", quote(text), if goes_on { "" } else { ":" }))
     }
 }
 
@@ -87,7 +89,7 @@ impl FromStr for Capability {
         let trimmed = text.trim();
         let (kind, rest) = trimmed.split_once(char::is_whitespace).unwrap_or((trimmed, ""));
         let rest = rest.trim_start();
-        let wrong = |what: String| InvalidCapability::new(text, what);
+        let wrong = |what: String| InvalidCapability::new(text, &what);
         match kind {
             "http" => rest.parse().map(Self::Http).map_err(wrong),
             "secret" => rest.parse().map(Self::Secret).map_err(wrong),
