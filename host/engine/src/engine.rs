@@ -112,6 +112,7 @@ impl Engine {
         };
         let mut linker = Linker::new(&engine);
         wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+        wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
         bindings::Actor::add_to_linker::<_, HasSelf<_>>(&mut linker, |state| state)?;
         let weak = engine.weak();
         thread::Builder::new().name("epochs".into()).spawn(move || {

@@ -12,9 +12,10 @@ use ays_core::{
 use wasmtime::Store;
 
 use crate::{
-    Clock,
+    Clock, Outside,
     bindings::{Actor as Bindings, ActorPre, ays::actor::types},
     breach,
+    capability::{Denials, Known},
     engine::HOSTCALL_BYTES,
     meter::Metered,
     state::{Call, State},
@@ -37,6 +38,8 @@ pub struct Invocation<'a> {
     pub linked: &'a Arc<[(ServiceKey, JsonText)]>,
     /// What the job may use.
     pub limits: Limits,
+    /// What it may do beyond its own service.
+    pub outside: &'a Outside,
 }
 
 /// A running copy of a component. It belongs to one service at most, and executes one job at a time.
@@ -91,7 +94,7 @@ impl Instance {
     ///
     /// Dropping the future ends the guest where it is; the instance is not sound then.
     pub async fn run(&mut self, invocation: Invocation<'_>) -> Turn {
-        let Invocation { manifest, job, service, data, links, linked, limits } = invocation;
+        let Invocation { manifest, job, service, data, links, linked, limits, outside } = invocation;
         if !self.sound {
             let failure = Failure::new(FailureKind::Host, "the instance was used after it had been stopped");
             return turn(Err(failure), None, Vec::new(), Usage::default());
@@ -104,6 +107,10 @@ impl Instance {
             links: links.clone(),
             linked: linked.clone(),
             limits,
+            access: outside.access.clone(),
+            denials: Denials::default(),
+            secrets: outside.secrets.clone(),
+            known: Known::default(),
             depth: job.cause.depth(),
             effects: Vec::new(),
             events: 0,
@@ -116,7 +123,7 @@ impl Instance {
             cause: serde_json::to_string(&job.cause).unwrap_or_else(|_| "{}".into()),
             created_at: u64::try_from(job.created_at.millis()).unwrap_or(0),
         };
-        self.store.data_mut().begin(call);
+        self.store.data_mut().begin(call, &outside.http);
         let meter = self.store.data().meter.clone();
         meter.begin(&limits);
         self.store.set_epoch_deadline(1);
@@ -127,34 +134,46 @@ impl Instance {
             Metered { future, meter: &meter, timer: None }.await
         };
         let state = self.store.data_mut();
-        let call = state.end();
-        let logs = state.log.take();
+        let mut call = state.end();
+        let mut logs = state.log.take();
         let usage = Usage {
             cpu_us: u64::try_from(meter.used().as_micros()).unwrap_or(u64::MAX),
             peak_memory_bytes: state.limiter.memory(),
             host_calls: call.as_ref().map_or(0, |call| call.host_calls),
         };
         self.sound = returned.is_ok();
-        let outcome = match returned {
-            Ok(Ok(result)) => read_result(&result, &limits),
+        let known = call.as_mut().map(|call| std::mem::take(&mut call.known)).unwrap_or_default();
+        let mut outcome = match returned {
+            Ok(Ok(result)) => read_result(&result, &limits, &known),
             Ok(Err(types::Failure { message, retry })) => {
-                Err(Failure { retry, ..Failure::new(FailureKind::App, message) })
+                let denied = call.as_ref().is_some_and(|call| call.denials.explain(&message));
+                let kind = if denied { FailureKind::Denied } else { FailureKind::App };
+                Err(Failure { retry, ..Failure::new(kind, message) })
             }
             Err(error) => Err(breach::failure(&error)),
         };
+        if !known.is_empty() {
+            logs.iter_mut().for_each(|line| known.hide(&mut line.message));
+            if let Err(failure) = &mut outcome {
+                known.hide(&mut failure.message);
+                failure.backtrace.iter_mut().for_each(|frame| known.hide(frame));
+            }
+        }
+        state.known = known;
         turn(outcome, call, logs, usage)
     }
 }
 
-fn read_result(text: &str, limits: &Limits) -> Result<JsonText, Failure> {
+fn read_result(text: &str, limits: &Limits, known: &Known) -> Result<JsonText, Failure> {
     if text.len() as u64 > limits.data_bytes {
         let message =
             format!("returned {} bytes of JSON; the limit `data_bytes` is {}", text.len(), limits.data_bytes);
         return Err(Failure::new(FailureKind::Limit, message));
     }
-    JsonText::parse_value(text)
-        .map(|(json, _)| json)
-        .map_err(|e| Failure::new(FailureKind::App, format!("the action's result is not JSON: {e}")))
+    let (json, mut value) = JsonText::parse_value(text)
+        .map_err(|e| Failure::new(FailureKind::App, format!("the action's result is not JSON: {e}")))?;
+    let had_secrets = !known.is_empty() && known.hide_in(&mut value);
+    Ok(if had_secrets { JsonText::from(&value) } else { json })
 }
 
 fn turn(

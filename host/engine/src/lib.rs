@@ -7,6 +7,9 @@
 //! A turn is data: what a guest does through the host's functions is appended to the turn and nothing else happens,
 //! whatever becomes of it. Each interface of `wit/actor.wit` has one file in `capability`.
 //!
+//! What a guest may do beyond its own service is its [`Outside`]: each call is held against what its actor asks for and is
+//! granted. Requests to other hosts happen at once, since they cannot be taken back.
+//!
 //! Limits hold from the first instruction: linear memory by a limiter, CPU and wall time by epochs and a timer (see
 //! [`Limits`](ays_core::manifest::Limits)), log, data and events where they pass through the host. A breach ends the job
 //! with its [`FailureKind`](ays_core::job::FailureKind).
@@ -26,6 +29,7 @@ mod state;
 
 pub use actor::{Actor, Compiled};
 pub use cache::CodeCache;
+pub use capability::{HttpLimits, Outbound, Outside, Secrets};
 pub use clock::Clock;
 pub use engine::{EPOCH, Engine, LoadError, Options, Pooling};
 pub use instance::{Instance, Invocation};

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use ays_core::{
     JsonText, ServiceKey,
+    capability::Access,
     job::{FailureKind, Level},
     manifest::{Limits, Manifest},
     service::Links,
@@ -12,7 +13,16 @@ use ays_core::{
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
-use crate::{Clock, breach::Breach, limiter::Limiter, log_buffer::LogBuffer, meter::Meter};
+use wasmtime_wasi_http::WasiHttpCtx;
+
+use crate::{
+    Clock,
+    breach::Breach,
+    capability::{Denials, Hooks, Known, Outbound, Secrets},
+    limiter::Limiter,
+    log_buffer::LogBuffer,
+    meter::Meter,
+};
 
 /// The data of an instance's store.
 pub(crate) struct State {
@@ -22,7 +32,11 @@ pub(crate) struct State {
     /// The job that is being executed; none while the guest describes itself.
     call: Option<Call>,
     wasi: WasiCtx,
-    table: ResourceTable,
+    pub(crate) http: WasiHttpCtx,
+    pub(crate) http_hooks: Hooks,
+    pub(crate) table: ResourceTable,
+    /// The secrets that the guest has read; they are with the present job while there is one.
+    pub(crate) known: Known,
 }
 
 /// The job that is being executed: a snapshot to read from, and the turn as far as it has come.
@@ -34,6 +48,11 @@ pub(crate) struct Call {
     pub(crate) links: Arc<Links>,
     pub(crate) linked: Arc<[(ServiceKey, JsonText)]>,
     pub(crate) limits: Limits,
+    pub(crate) access: Arc<Access>,
+    pub(crate) denials: Denials,
+    pub(crate) secrets: Arc<dyn Secrets>,
+    /// The secrets that the guest has read, in this job and before.
+    pub(crate) known: Known,
     pub(crate) depth: u32,
     pub(crate) effects: Vec<Effect>,
     pub(crate) events: u64,
@@ -64,17 +83,23 @@ impl State {
             log,
             call: None,
             wasi,
+            http: WasiHttpCtx::new(),
+            http_hooks: Hooks::default(),
             table,
+            known: Known::default(),
         }
     }
 
-    pub(crate) fn begin(&mut self, call: Call) {
+    pub(crate) fn begin(&mut self, mut call: Call, outbound: &Arc<Outbound>) {
         self.limiter.set_limit(call.limits.memory_bytes);
         self.log.begin(call.limits.log_bytes);
+        self.http_hooks.begin(&call.access, outbound, &self.log, &call.denials);
+        call.known = std::mem::take(&mut self.known);
         self.call = Some(call);
     }
 
     pub(crate) fn end(&mut self) -> Option<Call> {
+        self.http_hooks.end();
         self.call.take()
     }
 

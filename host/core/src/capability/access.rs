@@ -45,7 +45,10 @@ impl Reach {
 
 /// A call that is not within what an actor has. Its text names the capability, and the line that would grant it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Denied {
+pub struct Denied(Box<Needed>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Needed {
     actor: ActorName,
     /// What would be needed.
     capability: Capability,
@@ -66,7 +69,7 @@ enum Why {
 
 impl fmt::Display for Denied {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { actor, capability, why } = self;
+        let Needed { actor, capability, why } = &*self.0;
         let line = grants::line(actor, [capability]);
         match why {
             Why::NotAsked => write!(
@@ -252,7 +255,7 @@ impl Access {
     }
 
     fn denied(&self, capability: Capability, why: Why) -> Denied {
-        Denied { actor: self.actor.clone(), capability, why }
+        Denied(Box::new(Needed { actor: self.actor.clone(), capability, why }))
     }
 }
 

@@ -8,7 +8,7 @@ use ays_core::{
     turn::Effect,
 };
 
-use super::json;
+use super::{json, without_secrets};
 use crate::{
     bindings::ays::actor::{
         events::{Filter, Host},
@@ -31,8 +31,10 @@ impl Host for State {
 
     fn set_filter(&mut self, filter: Filter, secret: Option<String>) -> wasmtime::Result<Result<(), Error>> {
         let call = self.call()?;
-        Ok(read(call, filter).map(|filter| {
+        Ok(read(call, filter).and_then(|filter| {
+            call.access.listen(&filter.event).map_err(|denied| Error::Denied(call.denials.add(&denied)))?;
             call.effects.push(Effect::SetFilter(EventFilter { secret, ..filter }));
+            Ok(())
         }))
     }
 
@@ -44,6 +46,8 @@ impl Host for State {
 
 fn emit(call: &mut Call, event: &str, args: &str) -> Result<(), Error> {
     let name = event_name(event)?;
+    without_secrets(call, "event's name", &event.into())?;
+    call.access.emit(&name).map_err(|denied| Error::Denied(call.denials.add(&denied)))?;
     let args = json(call, "event's args", args)?;
     let event =
         NewEvent { channel: Channel("service".into()), depth: call.depth, ..NewEvent::new(name, args) };

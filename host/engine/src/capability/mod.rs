@@ -2,16 +2,43 @@
 //! append to its turn.
 
 mod events;
+mod http;
 mod log;
 mod schedules;
+mod secrets;
 mod service;
 
-use ays_core::JsonText;
+use std::sync::Arc;
+
+use ays_core::{JsonText, capability::Access};
+use serde_json::Value;
 
 use crate::{
     bindings::ays::actor::types,
     state::{Call, State},
 };
+
+pub(crate) use http::{Denials, Hooks};
+pub use http::{HttpLimits, Outbound};
+pub(crate) use secrets::Known;
+pub use secrets::Secrets;
+
+/// What a job may do beyond its own service, and with what.
+#[derive(Clone)]
+pub struct Outside {
+    /// What its actor asks for and is granted.
+    pub access: Arc<Access>,
+    /// What requests are made with.
+    pub http: Arc<Outbound>,
+    /// Where secrets are read from.
+    pub secrets: Arc<dyn Secrets>,
+}
+
+impl std::fmt::Debug for Outside {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Outside").field("access", &self.access).finish_non_exhaustive()
+    }
+}
 
 impl types::Host for State {}
 
@@ -19,7 +46,18 @@ impl types::Host for State {}
 fn json(call: &Call, what: &str, text: &str) -> Result<JsonText, types::Error> {
     within_limit(call, what, text)?;
     // A value must be able to hold it: whoever shows it parses it.
-    JsonText::parse_value(text).map(|(json, _)| json).map_err(|e| not_json(what, &e))
+    let (json, value) = JsonText::parse_value(text).map_err(|e| not_json(what, &e))?;
+    without_secrets(call, what, &value)?;
+    Ok(json)
+}
+
+/// What is kept and shown must not hold a secret.
+fn without_secrets(call: &Call, what: &str, value: &Value) -> Result<(), types::Error> {
+    if !call.known.is_empty() && call.known.are_in(value) {
+        let message = format!("the {what} would hold the value of a secret; its name would be right");
+        return Err(types::Error::Invalid(message));
+    }
+    Ok(())
 }
 
 fn not_json(what: &str, error: &serde_json::Error) -> types::Error {

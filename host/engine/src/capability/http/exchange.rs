@@ -1,0 +1,192 @@
+//! One request and its answer.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    pin::Pin,
+    sync::Arc,
+    task::Poll,
+    time::Duration,
+};
+
+use ays_core::capability::{Host, HttpCall, Reach, Scheme};
+use http_body::Body as _;
+use hyper::client::conn::http1;
+use rustls::pki_types::ServerName;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpStream, lookup_host},
+    sync::{OwnedSemaphorePermit, watch},
+};
+use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, io::TokioIo};
+
+use super::{
+    Driver, Guard, Sent,
+    body::{Bounded, Bounds},
+    outbound::Outbound,
+};
+use crate::Clock;
+
+/// The most bytes of an answer's head.
+const HEAD_BYTES: usize = 64 << 10;
+/// The most addresses of a name that are looked at.
+const ADDRESSES: usize = 64;
+
+pub(super) struct Exchange {
+    pub(super) call: HttpCall,
+    pub(super) reach: Reach,
+    pub(super) guard: Arc<Guard>,
+    pub(super) outbound: Arc<Outbound>,
+    pub(super) timeouts: RequestOptions,
+    /// Ends when the job does.
+    pub(super) end: watch::Receiver<()>,
+}
+
+/// What carries HTTP.
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin + 'static> Stream for T {}
+
+impl Exchange {
+    /// Sends a request that is allowed, and waits for the head of the answer.
+    pub(super) async fn send(
+        self,
+        request: http::Request<WasiBody>,
+        place: OwnedSemaphorePermit,
+    ) -> Result<Sent, Error> {
+        let mut end = self.end.clone();
+        tokio::select! {
+            sent = self.exchange(request, place) => sent,
+            // The sender is dropped; it never sends.
+            _ = end.changed() => Err(Error::ConnectionTerminated),
+        }
+    }
+
+    async fn exchange(
+        self,
+        request: http::Request<WasiBody>,
+        place: OwnedSemaphorePermit,
+    ) -> Result<Sent, Error> {
+        let limits = *self.outbound.limits();
+        let clock = self.outbound.clock.clone();
+        let request = prepare(request, limits.request_bytes)?;
+        let connect = self.timeouts.connect_timeout.unwrap_or(limits.connect);
+        let (stream, host_place) = within(&*clock, connect, self.connect(), Error::ConnectionTimeout).await?;
+        let mut builder = http1::Builder::new();
+        builder.max_buf_size(HEAD_BYTES);
+        let (mut sender, connection) = builder.handshake(TokioIo::new(stream)).await?;
+        let mut end = self.end;
+        let mut driver: Pin<Driver> = Box::pin(async move {
+            tokio::select! {
+                driven = connection => driven.map_err(Error::from),
+                _ = end.changed() => Ok(()),
+            }
+        });
+        let first_byte = self.timeouts.first_byte_timeout.unwrap_or(limits.first_byte);
+        let answer = {
+            let mut answer = std::pin::pin!(sender.send_request(request));
+            let mut driven = false;
+            let answer = std::future::poll_fn(|cx| {
+                if let Poll::Ready(answer) = answer.as_mut().poll(cx) {
+                    return Poll::Ready(answer.map_err(Error::from));
+                }
+                // Nothing is sent nor received unless the connection is driven.
+                if !driven && let Poll::Ready(ended) = driver.as_mut().poll(cx) {
+                    driven = true;
+                    ended?;
+                    return answer.as_mut().poll(cx).map_err(Error::from);
+                }
+                Poll::Pending
+            });
+            within(&*clock, first_byte, answer, Error::HttpResponseTimeout).await?
+        };
+        let patience = self.timeouts.between_bytes_timeout.unwrap_or(limits.between_bytes);
+        let bounds = Bounds {
+            left: limits.response_bytes,
+            too_large: Error::HttpResponseBodySize,
+            patience: Some((clock, patience)),
+            places: vec![place, host_place],
+        };
+        let answer = answer.map(|body| WasiBody::new(Bounded::new(body, bounds)));
+        Ok((answer, Box::new(driver)))
+    }
+
+    async fn connect(&self) -> Result<(Box<dyn Stream>, OwnedSemaphorePermit), Error> {
+        let addresses = self.addresses().await?;
+        let host = self.call.host.to_string();
+        let places = self.outbound.places(&host, self.call.port);
+        let place = places.acquire_owned().await.map_err(|_| Error::ConnectionLimitReached)?;
+        let mut failed = Error::DestinationNotFound;
+        for address in addresses {
+            match TcpStream::connect(SocketAddr::new(address, self.call.port)).await {
+                Ok(stream) => {
+                    let _ = stream.set_nodelay(true);
+                    return Ok((self.secure(stream).await?, place));
+                }
+                Err(error) => failed = Error::Connect(error),
+            }
+        }
+        Err(failed)
+    }
+
+    /// The addresses to which the host's name leads, each checked. One that is not allowed makes all of them suspect: a
+    /// name that leads to a public and to a private address was made to deceive.
+    async fn addresses(&self) -> Result<Vec<IpAddr>, Error> {
+        let name = match &self.call.host {
+            // It was checked with the request.
+            Host::Address(address) => return Ok(vec![*address]),
+            Host::Name(name) => name,
+        };
+        let failed =
+            |error: std::io::Error| Error::DnsError { rcode: Some(error.to_string()), info_code: None };
+        let found = lookup_host((name.as_str(), self.call.port)).await.map_err(failed)?;
+        let mut addresses = Vec::new();
+        for address in found.map(|found| found.ip()).take(ADDRESSES) {
+            self.guard.address(&self.call, self.reach, address)?;
+            if !addresses.contains(&address) {
+                addresses.push(address);
+            }
+        }
+        Ok(addresses)
+    }
+
+    async fn secure(&self, stream: TcpStream) -> Result<Box<dyn Stream>, Error> {
+        if self.call.scheme == Scheme::Http {
+            return Ok(Box::new(stream));
+        }
+        let other = |what: String| Error::Tls(std::io::Error::other(what));
+        let name = match &self.call.host {
+            Host::Address(address) => ServerName::from(*address),
+            Host::Name(name) => ServerName::try_from(name.clone()).map_err(|e| other(e.to_string()))?,
+        };
+        let connector = self.outbound.tls().map_err(other)?;
+        Ok(Box::new(connector.connect(name, stream).await.map_err(Error::Tls)?))
+    }
+}
+
+/// The request as it goes to the server: without scheme and host, which only a proxy is told, and with a body that
+/// keeps to the limit.
+fn prepare(request: http::Request<WasiBody>, most: u64) -> Result<http::Request<WasiBody>, Error> {
+    let (mut head, body) = request.into_parts();
+    if body.size_hint().lower() > most {
+        return Err(Error::HttpRequestBodySize(Some(most)));
+    }
+    let path = head.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
+    // Of `?query` without a path, and of none at all.
+    let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
+    head.uri = path.parse().map_err(|_| Error::HttpRequestUriInvalid)?;
+    let bounds =
+        Bounds { left: most, too_large: Error::HttpRequestBodySize, patience: None, places: Vec::new() };
+    Ok(http::Request::from_parts(head, WasiBody::new(Bounded::new(body, bounds))))
+}
+
+/// What the future gives within this time, or `late`.
+async fn within<T>(
+    clock: &dyn Clock,
+    span: Duration,
+    future: impl Future<Output = Result<T, Error>>,
+    late: Error,
+) -> Result<T, Error> {
+    tokio::select! {
+        given = future => given,
+        () = clock.sleep(span) => Err(late),
+    }
+}
