@@ -18,7 +18,7 @@ use ays_core::{
 };
 use ays_store::{Applied, FilterQuery, JobQuery, Page, Paging, ScheduleQuery, ServiceQuery, Store};
 
-use crate::{actors::Actors, clock};
+use crate::{actors::Actors, clock, granting::Granting};
 
 /// A blueprint's text and the name it goes by.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize)]
@@ -106,12 +106,14 @@ pub async fn plan(
     sources: &[Source],
     store: &dyn Store,
     actors: &Actors,
+    granting: &Granting,
 ) -> ays_store::Result<Result<Plan, Vec<Problem>>> {
     let current = Current {
         services: all_services(store).await?,
         filters: whole(|paging| store.filters(FilterQuery::default(), paging)).await?,
         schedules: whole(|paging| store.schedules(ScheduleQuery::default(), paging)).await?,
         runs: store.runs_under_way().await?,
+        granted: granting.kept(),
     };
     Ok(plan_with(sources, &current, actors))
 }

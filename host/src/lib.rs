@@ -3,6 +3,7 @@
 //! | part | module |
 //! |---|---|
 //! | the actors that were loaded | [`actors`] |
+//! | what actors are granted, and where secrets are | [`granting`], [`secrets`] |
 //! | jobs: taken from the store, executed, committed | [`dispatcher`] |
 //! | recurring actions and retries that fall due | [`scheduler`] |
 //! | ways for events to come in | [`door`], [`api`] |
@@ -16,9 +17,11 @@ pub mod cli;
 pub mod clock;
 pub mod dispatcher;
 pub mod door;
+pub mod granting;
 pub mod hub;
 pub mod log;
 pub mod runs;
 pub mod scheduler;
+pub mod secrets;
 pub mod serve;
 pub mod store;

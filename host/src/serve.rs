@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
+use ays_core::{blueprint::Plan, capability::Grants, problem::Problem};
 use ays_engine::{CodeCache, Engine, Pooling};
 use ays_store::{RetentionPolicy, Store};
 use tokio::{net::TcpListener, runtime, sync::watch, task::JoinHandle};
@@ -16,8 +17,11 @@ use crate::{
     clock::{self, SystemClock},
     dispatcher::{self, Dispatcher},
     door::command_queue::{self, CommandQueue},
+    granting::{self, Granting},
     hub::{Happening, Hub},
-    runs, scheduler, store,
+    runs, scheduler,
+    secrets::Sources,
+    store,
 };
 
 /// What a host is to do.
@@ -43,6 +47,12 @@ pub struct Settings {
     pub cache: Option<PathBuf>,
     /// How long running jobs may take when the host is to stop.
     pub drain: Duration,
+    /// What the operator grants actors, and denies them.
+    pub grants: Grants,
+    /// Whether actors are granted what they ask for.
+    pub grant: bool,
+    /// Where secrets are.
+    pub secrets: Sources,
     /// What of the history is kept.
     pub retention: RetentionPolicy,
     /// How many jobs and instances.
@@ -102,6 +112,8 @@ async fn run(
     stop: &CancellationToken,
 ) -> anyhow::Result<()> {
     let actors = load(&settings, guests).await?;
+    let granting = Arc::new(Granting::new(settings.grants, settings.secrets));
+    granting.refresh(store.as_ref()).await?;
     let hub = Hub::default();
     let cancels = dispatcher::Cancels::default();
     // Cancelled by the store's failure; everything that stops at `stop` stops at it, too.
@@ -110,6 +122,7 @@ async fn run(
     let dispatcher = Dispatcher::new(
         store.clone(),
         actors.clone(),
+        granting.clone(),
         hub.clone(),
         settings.dispatcher,
         cancels.clone(),
@@ -124,6 +137,9 @@ async fn run(
     let ticking = tokio::spawn(scheduler::run(store.clone(), stopping.clone(), broken.clone()));
     let following = tokio::spawn(follow(store.clone(), cancels.clone()));
     let retaining = tokio::spawn(retain(store.clone(), settings.retention, stopping.clone()));
+    if store.time().is_some() {
+        tokio::spawn(granting.clone().follow(store.clone(), stopping.clone()));
+    }
     let queue = settings.command_queue.map(|config| {
         let hub = hub.clone();
         CommandQueue::new(config, store.clone()).on_event(move |id, event, matched| {
@@ -136,6 +152,7 @@ async fn run(
     let context = api::Context {
         store: store.clone(),
         actors: actors.clone(),
+        granting: granting.clone(),
         hub,
         cancels,
         namespace: settings.namespace.as_str().into(),
@@ -150,7 +167,10 @@ async fn run(
     };
     info!("listening on http://{address}");
 
-    let started = begin(&settings.blueprints, settings.run.as_deref(), &store, &actors);
+    let started = {
+        let (blueprints, run) = (&settings.blueprints, settings.run.as_deref());
+        begin(blueprints, run, settings.grant, &store, &actors, &granting)
+    };
     let started = tokio::select! {
         started = started => started,
         () = stop.cancelled() => Ok(()),
@@ -203,18 +223,30 @@ async fn load(settings: &Settings, guests: &runtime::Handle) -> anyhow::Result<A
 async fn begin(
     blueprints: &[PathBuf],
     run: Option<&str>,
+    grant: bool,
     store: &Arc<dyn Store>,
     actors: &Actors,
+    granting: &Granting,
 ) -> anyhow::Result<()> {
+    let refuse = |what: &str, problems: Vec<Problem>| {
+        problems.iter().for_each(|problem| tracing::error!("{problem}"));
+        anyhow::anyhow!("{} {what}; nothing was changed", apply::count(problems.len(), "problem"))
+    };
+    let mut plan = Plan::default();
+    let mut sources = Vec::new();
     if !blueprints.is_empty() {
-        let sources = Source::read_all(blueprints)?;
-        let plan = apply::plan(&sources, store.as_ref(), actors).await?.map_err(|problems| {
-            problems.iter().for_each(|problem| tracing::error!("{problem}"));
-            anyhow::anyhow!(
-                "{} in the blueprints; nothing was changed",
-                apply::count(problems.len(), "problem")
-            )
-        })?;
+        sources = Source::read_all(blueprints)?;
+        let planned = apply::plan(&sources, store.as_ref(), actors, granting).await?;
+        plan = planned.map_err(|problems| refuse("in the blueprints", problems))?;
+    }
+    // Of services that were there before, too: their actors may be of new versions, which ask for more.
+    let shortfalls = granting.shortfalls_of_all(&plan, actors, store.as_ref()).await?;
+    if !shortfalls.is_empty() && !grant {
+        return Err(refuse("with what actors ask for", granting::problems(&shortfalls, &sources)));
+    }
+    shortfalls.iter().for_each(|shortfall| info!("granting what was not: {shortfall}"));
+    granting.grant(&plan, &shortfalls, store.as_ref()).await?;
+    if !blueprints.is_empty() {
         plan.steps.iter().for_each(|step| info!("blueprint: {step}"));
         apply::apply(plan, store.as_ref()).await?;
     }

@@ -9,7 +9,12 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{ApiError, Body, Context, body};
-use crate::apply::{self, Source};
+use ays_core::{blueprint::Step, capability::Shortfall, problem::Problem};
+
+use crate::{
+    apply::{self, Source},
+    granting,
+};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -22,6 +27,9 @@ struct Request {
 pub(super) struct Options {
     #[serde(default)]
     dry_run: bool,
+    /// Whether actors are granted what they ask for.
+    #[serde(default)]
+    grant: bool,
 }
 
 /// Takes `{"blueprints": [{"name", "text"}]}`, or one blueprint as YAML. Answers with the plan that was, or with
@@ -46,15 +54,28 @@ pub(super) async fn apply(
             .map_err(|e| ApiError::invalid(format!("the blueprint is not UTF-8: {e}")))?;
         vec![Source { name: "blueprint".into(), text }]
     };
-    let plan = apply::plan(&sources, context.store.as_ref(), &context.actors).await?.map_err(|problems| {
+    let Context { store, actors, granting, .. } = &context;
+    let refuse = |problems: Vec<Problem>| {
         let what =
             format!("{} in the blueprints; nothing was changed", apply::count(problems.len(), "problem"));
         ApiError::problems(what, json!(problems))
-    })?;
-    let steps = json!(plan.steps);
+    };
+    let plan = apply::plan(&sources, store.as_ref(), actors, granting).await?.map_err(refuse)?;
+    let shortfalls = granting.shortfalls(&plan, granting::manifests(&plan.actors, actors));
+    if !shortfalls.is_empty() && !options.grant {
+        return Err(refuse(granting::problems(&shortfalls, &sources)));
+    }
+    let mut steps = plan.steps.clone();
+    let granted = |shortfall: &Shortfall| Step::Grant {
+        actor: shortfall.actor.to_string(),
+        granted: shortfall.missing.clone().into(),
+    };
+    steps.extend(shortfalls.iter().filter(|shortfall| !shortfall.missing.is_empty()).map(granted));
+    let steps = json!(steps);
     if options.dry_run {
         return Ok(Json(json!({"applied": false, "steps": steps})));
     }
-    let applied = apply::apply(plan, context.store.as_ref()).await?;
+    granting.grant(&plan, &shortfalls, store.as_ref()).await?;
+    let applied = apply::apply(plan, store.as_ref()).await?;
     Ok(Json(json!({"applied": true, "steps": steps, "jobs": applied.jobs, "runs": applied.runs})))
 }

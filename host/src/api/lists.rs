@@ -57,14 +57,18 @@ fn key(text: &str) -> Result<ServiceKey, ApiError> {
     text.parse().map_err(|e: ays_core::name::InvalidName| ApiError::invalid(e.to_string()))
 }
 
-fn actor_view(name: &str, loaded: &Loaded) -> Value {
+fn actor_view(context: &Context, name: &str, loaded: &Loaded) -> Value {
     let actor = &loaded.actor;
+    let access = context.granting.access(actor.manifest());
     json!({
         "name": name,
         "digest": &**actor.digest(),
         "size_bytes": actor.size(),
         "file": loaded.file,
         "manifest": &**actor.manifest(),
+        "granted": access.granted(),
+        "denied": access.denied_to_it(),
+        "missing": access.missing(),
     })
 }
 
@@ -88,13 +92,16 @@ pub(super) async fn actors(State(context): State<Context>, uri: Uri) -> Answer<P
         context.actors.iter().filter(|(name, _)| cursor.as_deref().is_none_or(|last| *name > last));
     let page: Vec<_> = loaded.by_ref().take(limit).collect();
     let next = page.last().filter(|_| loaded.next().is_some()).map(|(name, _)| (*name).to_owned());
-    Ok(Json(Page { items: page.into_iter().map(|(name, loaded)| actor_view(name, loaded)).collect(), next }))
+    Ok(Json(Page {
+        items: page.into_iter().map(|(name, loaded)| actor_view(&context, name, loaded)).collect(),
+        next,
+    }))
 }
 
 pub(super) async fn actor(State(context): State<Context>, Named(name): Named) -> Answer<Value> {
     let loaded = context.actors.get(&name);
     let loaded = loaded.ok_or_else(|| ApiError::not_found(format!("no actor `{name}` is loaded")))?;
-    Ok(Json(actor_view(&name, loaded)))
+    Ok(Json(actor_view(&context, &name, loaded)))
 }
 
 pub(super) async fn services(

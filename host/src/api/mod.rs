@@ -25,7 +25,7 @@ use serde_json::json;
 use tokio::sync::watch;
 
 pub use self::{error::ApiError, listener::Bounded, view::JobView};
-use crate::{actors::Actors, clock, dispatcher::Cancels, door::command_queue, hub::Hub};
+use crate::{actors::Actors, clock, dispatcher::Cancels, door::command_queue, granting::Granting, hub::Hub};
 
 /// The greatest body of a request, in bytes.
 const BODY: usize = 4 << 20;
@@ -37,6 +37,8 @@ pub struct Context {
     pub store: Arc<dyn Store>,
     /// The actors that were loaded.
     pub actors: Arc<Actors>,
+    /// What they are granted.
+    pub granting: Arc<Granting>,
     /// What happens.
     pub hub: Hub,
     /// Where the dispatcher is told of cancelled jobs.

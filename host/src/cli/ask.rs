@@ -18,6 +18,10 @@ pub(super) struct Apply {
     /// Only tell what would change
     #[arg(long)]
     dry_run: bool,
+    /// Grant actors what they ask for, and keep that; without it an actor that asks for more than it is granted is a
+    /// mistake
+    #[arg(long)]
+    grant: bool,
     #[command(flatten)]
     host: Host,
 }
@@ -26,8 +30,8 @@ pub(super) fn apply(args: Apply) -> anyhow::Result<()> {
     let sources = Source::read_all(&args.blueprints)?;
     let sources: Vec<_> =
         sources.iter().map(|source| json!({"name": source.name, "text": source.text})).collect();
-    let path = if args.dry_run { "/api/v1/blueprints?dry_run=true" } else { "/api/v1/blueprints" };
-    let answer = args.host.post(path, &json!({"blueprints": sources}))?;
+    let path = format!("/api/v1/blueprints?dry_run={}&grant={}", args.dry_run, args.grant);
+    let answer = args.host.post(&path, &json!({"blueprints": sources}))?;
     if args.host.json {
         return print_json(&answer);
     }

@@ -3,15 +3,24 @@
 use std::{fs, path::PathBuf, sync::Arc};
 
 use anyhow::Context as _;
-use ays_core::{blueprint::Current, hrd, problem::Problem};
+use ays_core::{
+    blueprint::{Current, Plan},
+    capability::{Asked, Capabilities, Granted},
+    hrd,
+    manifest::Manifest,
+    problem::Problem,
+};
 use ays_engine::{CodeCache, Engine};
 use clap::builder::BoolishValueParser;
+use serde::Serialize;
 
 use super::{AlreadyTold, print, print_json};
 use crate::{
     actors::Actors,
     apply::{self, Source},
     clock::SystemClock,
+    granting::{self, Granting},
+    secrets::Sources,
 };
 
 /// What `check` takes.
@@ -26,6 +35,12 @@ pub(super) struct Args {
     /// The folder for compiled code; `none` compiles each time
     #[arg(long, value_name = "DIR", env = "AYS_CODE_CACHE", default_value = ".ays/code")]
     code_cache: PathBuf,
+    /// What the host grants and denies: its grants file
+    #[arg(long, value_name = "FILE", env = "AYS_GRANTS")]
+    grants: Option<PathBuf>,
+    /// As with `serve --grant`: that an actor asks for more than it is granted is no problem
+    #[arg(long, env = "AYS_GRANT", value_parser = BoolishValueParser::new())]
+    grant: bool,
     /// Print the plan, or the problems, as JSON
     #[arg(long, env = "AYS_JSON", value_parser = BoolishValueParser::new())]
     json: bool,
@@ -42,28 +57,72 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
         problems.extend(check_hrd(file)?);
     }
     let mut steps = Vec::new();
+    let mut capabilities = Vec::new();
     if !blueprints.is_empty() {
         let sources = Source::read_all(&blueprints)?;
         let actors = load(args)?;
         match apply::plan_with(&sources, &Current::default(), &actors) {
-            Ok(plan) => steps = plan.steps,
+            Ok(plan) => {
+                let granting = Granting::new(granting::own(args.grants.as_deref())?, Sources::default());
+                let used = || granting::manifests(&plan.actors, &actors);
+                capabilities = used().filter_map(|manifest| Asking::of(manifest, &granting, &plan)).collect();
+                let shortfalls = granting.shortfalls(&plan, used());
+                if !args.grant {
+                    problems.extend(granting::problems(&shortfalls, &sources));
+                }
+                steps = plan.steps;
+            }
             Err(found) => problems.extend(found),
         }
     }
     if problems.is_empty() {
         if args.json {
-            return print_json(&serde_json::json!({"problems": [], "steps": steps}));
+            return print_json(
+                &serde_json::json!({"problems": [], "steps": steps, "capabilities": capabilities}),
+            );
         }
         let nothing = if steps.is_empty() && !blueprints.is_empty() { ", and nothing to do" } else { "" };
         eprintln!("{}: no problem{nothing}", apply::count(args.files.len(), "file"));
-        return print(&steps.iter().map(|step| format!("{step}\n")).collect::<String>());
+        print(&steps.iter().map(|step| format!("{step}\n")).collect::<String>())?;
+        return print(&capabilities.iter().map(ToString::to_string).collect::<String>());
     }
     if args.json {
-        print_json(&serde_json::json!({"problems": problems}))?;
+        print_json(&serde_json::json!({"problems": problems, "capabilities": capabilities}))?;
     } else {
         problems.iter().for_each(|problem| eprintln!("{problem}"));
     }
     Err(AlreadyTold.into())
+}
+
+/// What an actor that blueprints use asks for, and how much of it is granted.
+#[derive(Serialize)]
+struct Asking {
+    actor: String,
+    asked: Asked,
+    granted: Granted,
+    missing: Capabilities,
+}
+
+impl Asking {
+    /// None for an actor that asks for nothing.
+    fn of(manifest: &Manifest, granting: &Granting, plan: &Plan) -> Option<Self> {
+        let access = granting.access_with(manifest, plan);
+        let asked = manifest.capabilities.clone();
+        let (granted, missing) = (access.granted().clone(), access.missing());
+        (!asked.is_empty()).then(|| Self { actor: manifest.name.to_string(), asked, granted, missing })
+    }
+}
+
+/// One line for each thing that is asked for.
+impl std::fmt::Display for Asking {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        writeln!(f, "{} asks for {}", self.actor, self.asked.texts().join(", "))?;
+        if !self.missing.is_empty() {
+            let missing: Vec<String> = self.missing.iter().map(ToString::to_string).collect();
+            writeln!(f, "{} is not granted {}", self.actor, missing.join(", "))?;
+        }
+        Ok(())
+    }
 }
 
 fn check_hrd(file: &PathBuf) -> anyhow::Result<Vec<Problem>> {

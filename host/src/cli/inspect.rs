@@ -56,9 +56,14 @@ fn describe(actor: &Actor, manifest: &Manifest) -> String {
     let _ = writeln!(out, "interface     {}", manifest.interface);
     let _ =
         writeln!(out, "built with    {}", if manifest.sdk.is_empty() { "(not said)" } else { &manifest.sdk });
-    let asks =
-        if manifest.capabilities.is_empty() { "nothing".into() } else { manifest.capabilities.join(", ") };
-    let _ = writeln!(out, "asks for      {asks}");
+    let asks = manifest.capabilities.texts();
+    let _ = writeln!(out, "asks for      {}", asks.first().map_or("nothing", String::as_str));
+    for more in asks.iter().skip(1) {
+        let _ = writeln!(out, "              {more}");
+    }
+    for unknown in &manifest.capabilities.unknown {
+        let _ = writeln!(out, "not known     {unknown} (this host cannot grant it)");
+    }
     let limits = Limits::default().with(&manifest.limits, &Limits::CEILING);
     let _ = writeln!(
         out,

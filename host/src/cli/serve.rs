@@ -8,11 +8,12 @@ use std::{
 
 use anyhow::Context as _;
 use ays_store::RetentionPolicy;
+use clap::builder::BoolishValueParser;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use crate::{dispatcher, door::command_queue, log, serve, store};
+use crate::{dispatcher, door::command_queue, granting, log, secrets, serve, store};
 
 /// What `serve` takes.
 #[derive(Debug, clap::Args)]
@@ -50,6 +51,17 @@ pub(super) struct Args {
     /// read unless another is named
     #[arg(long, value_name = "URL", env = "AYS_COMMAND_QUEUE", hide_env_values = true)]
     command_queue: Option<Queue>,
+    /// What actors are granted, and denied, beyond what blueprints grant: YAML with `grants:` and `deny:`
+    #[arg(long, value_name = "FILE", env = "AYS_GRANTS")]
+    grants: Option<PathBuf>,
+    /// Grant actors what they ask for, and keep that. Without it the host does not start with an actor in use that
+    /// asks for more than it is granted
+    #[arg(long, env = "AYS_GRANT", value_parser = BoolishValueParser::new())]
+    grant: bool,
+    /// Where secrets are, the first place that has one counts: env:PREFIX (`api_key` is the variable PREFIXAPI_KEY),
+    /// file:PATH (lines `name=value`) or dir:PATH (a file for each, as Kubernetes mounts them)
+    #[arg(long, value_name = "PLACE", env = "AYS_SECRETS", value_delimiter = ',')]
+    secrets: Vec<secrets::Source>,
     /// Run this action on all services that have it, once the blueprints are applied
     #[arg(long, value_name = "ACTION", env = "AYS_RUN")]
     run: Option<String>,
@@ -155,6 +167,9 @@ pub(super) fn run(args: Args) -> anyhow::Result<()> {
         listen: args.listen,
         namespace: args.namespace,
         cache: (args.code_cache.as_os_str() != "none").then_some(args.code_cache),
+        grants: granting::own(args.grants.as_deref())?,
+        grant: args.grant,
+        secrets: secrets::Sources(args.secrets),
         drain: Duration::from_secs_f64(args.drain_timeout),
         retention: RetentionPolicy { age_s: u64::from(args.keep_days) * 86_400, jobs },
         dispatcher,

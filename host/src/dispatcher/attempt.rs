@@ -76,8 +76,17 @@ impl Dispatcher {
                     .limits
                     .with(&manifest.limits, &self.settings.ceiling)
                     .with(&spec.limits, &self.settings.ceiling);
-                let invocation =
-                    Invocation { manifest, job: &job, service, data: data.clone(), links, linked, limits };
+                let outside = &*self.granting.outside(manifest);
+                let invocation = Invocation {
+                    manifest,
+                    job: &job,
+                    service,
+                    data: data.clone(),
+                    links,
+                    linked,
+                    limits,
+                    outside,
+                };
                 run(resident, loaded, invocation, &limits).await
             }
         };

@@ -24,7 +24,7 @@ use tracing::{error, warn};
 
 pub use self::cancels::Cancels;
 use self::{commits::Commits, residents::Residents};
-use crate::{actors::Actors, clock, hub::Hub};
+use crate::{actors::Actors, clock, granting::Granting, hub::Hub};
 
 /// Jobs of one service that are taken at a time.
 const JOBS_AT_A_TIME: usize = 128;
@@ -70,6 +70,7 @@ impl Default for Settings {
 pub struct Dispatcher {
     store: Arc<dyn Store>,
     actors: Arc<Actors>,
+    granting: Arc<Granting>,
     hub: Hub,
     settings: Settings,
     residents: Residents,
@@ -87,6 +88,7 @@ impl Dispatcher {
     pub fn new(
         store: Arc<dyn Store>,
         actors: Arc<Actors>,
+        granting: Arc<Granting>,
         hub: Hub,
         settings: Settings,
         cancels: Cancels,
@@ -95,7 +97,7 @@ impl Dispatcher {
     ) -> Arc<Self> {
         let residents = Residents::new(settings.residents, settings.idle);
         let kill = CancellationToken::new();
-        Arc::new(Self { store, actors, hub, settings, residents, cancels, stop, kill, broken })
+        Arc::new(Self { store, actors, granting, hub, settings, residents, cancels, stop, kill, broken })
     }
 
     /// Works until it is to stop, then waits up to `drain` for jobs that run. Those that take longer are stopped, leave no

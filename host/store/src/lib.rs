@@ -21,9 +21,12 @@ pub use step::{
     Ticked, Work,
 };
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
 use ays_core::{
     Id, ServiceKey, Timestamp,
+    capability::Granted,
     changes::Changes,
     event::EventRecord,
     filter::Subscription,
@@ -177,6 +180,11 @@ pub trait Store: Send + Sync + 'static {
     async fn dead_letter(&self, id: Id) -> Result<Option<DeadLetter>>;
     /// Events that matched nothing, youngest first.
     async fn unmatched(&self, paging: Paging) -> Result<Page<EventRecord>>;
+    /// What blueprints grant, by actor (`*` for all).
+    async fn grants(&self) -> Result<BTreeMap<String, Granted>>;
+    /// Grants these actors this, in place of what each was granted before; an actor that is granted nothing any more is
+    /// forgotten.
+    async fn grant(&self, grants: BTreeMap<String, Granted>) -> Result<()>;
     /// The number of the last claim that was accepted from a door; 0 if there was none.
     async fn last_claim(&self, door: &str) -> Result<u64>;
     /// How it is doing.

@@ -1,12 +1,16 @@
 //! A store that notes what it accepts, and that stops or refuses where a test wants it to.
 
-use std::sync::{
-    Arc, Mutex,
-    atomic::{AtomicU32, AtomicUsize, Ordering::SeqCst},
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU32, AtomicUsize, Ordering::SeqCst},
+    },
 };
 
 use ays_core::{
     Id, ServiceKey, Timestamp,
+    capability::Granted,
     changes::Changes,
     event::EventRecord,
     filter::Subscription,
@@ -116,6 +120,14 @@ impl Store for WatchedStore {
     async fn last_claim(&self, door: &str) -> Result<u64> {
         self.pass(At::LastClaim).await;
         self.inner.last_claim(door).await
+    }
+
+    async fn grants(&self) -> Result<BTreeMap<String, Granted>> {
+        self.inner.grants().await
+    }
+
+    async fn grant(&self, grants: BTreeMap<String, Granted>) -> Result<()> {
+        self.inner.grant(grants).await
     }
 
     async fn recalled(&self) -> Vec<Id> {

@@ -64,7 +64,7 @@ pub enum Step {
         /// Its jobs, as `action on service`, step by step.
         jobs: Vec<Vec<String>>,
     },
-    /// An actor is granted this, and no longer what blueprints granted it before.
+    /// An actor is granted this: by a blueprint, in place of what blueprints granted it before.
     Grant {
         /// Which actor; `*` for all.
         actor: String,

@@ -117,6 +117,16 @@ impl Access {
         }
     }
 
+    /// What it is granted.
+    pub fn granted(&self) -> &Granted {
+        &self.granted
+    }
+
+    /// What it is denied, whatever it is granted.
+    pub fn denied_to_it(&self) -> &Capabilities {
+        &self.denied
+    }
+
     /// What it asks for and is not granted. Empty where the operator said that there is nothing else for it; what is
     /// denied does not count as missing, since somebody decided that.
     pub fn missing(&self) -> Capabilities {

@@ -8,7 +8,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{Access, Capabilities, Capability, HttpRule};
-use crate::{ActorName, capability::InvalidCapability, manifest::Manifest};
+use crate::{ActorName, capability::InvalidCapability, manifest::Manifest, problem::Problem};
 
 /// What stands for every actor.
 pub(crate) const EVERY: &str = "*";
@@ -39,9 +39,20 @@ impl Granted {
         self.capabilities.read(text)
     }
 
+    /// Whether it says nothing.
+    pub fn is_empty(&self) -> bool {
+        self.capabilities.is_empty() && !self.nothing_else
+    }
+
     fn add(&mut self, other: &Self) {
         self.capabilities.extend(other.capabilities.iter().cloned());
         self.nothing_else |= other.nothing_else;
+    }
+}
+
+impl From<Capabilities> for Granted {
+    fn from(capabilities: Capabilities) -> Self {
+        Self { capabilities, nothing_else: false }
     }
 }
 
@@ -147,6 +158,15 @@ impl Shortfall {
     /// The line under `grants:` that would grant it; none if it cannot be granted.
     pub fn line(&self) -> Option<String> {
         (!self.missing.is_empty()).then(|| line(&self.actor, self.missing.iter()))
+    }
+
+    /// The same as a problem of this file.
+    pub fn problem(&self, file: &str) -> Problem {
+        let right = match self.line() {
+            Some(line) => format!("under `grants:` the line {line}, or `--grant`, would be right"),
+            None => "a newer ays-host, or an older version of the actor, would be right".into(),
+        };
+        Problem::new(file, self.to_string(), right).at(format!("grants.{}", self.actor))
     }
 }
 

@@ -1,9 +1,10 @@
 //! Queries.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ays_core::{
     Id,
+    capability::Granted,
     job::{Job, JobState},
 };
 
@@ -201,4 +202,24 @@ pub async fn a_closed_store_refuses_everything(bed: Bed) {
     ] {
         assert!(matches!(result, Err(Error::Closed(_))), "{what}: {result:?}");
     }
+}
+
+pub async fn grants_are_kept_by_actor(mut bed: Bed) {
+    let granted = |texts: &[&str]| -> Granted {
+        let mut granted = Granted::default();
+        texts.iter().for_each(|text| granted.read(text).unwrap());
+        granted
+    };
+    let grants = |of: &[(&str, &[&str])]| -> BTreeMap<String, Granted> {
+        of.iter().map(|(actor, texts)| ((*actor).to_owned(), granted(texts))).collect()
+    };
+    assert_eq!(bed.store.grants().await.unwrap(), BTreeMap::new());
+    let first = grants(&[("a", &["secret x", "nothing else"]), ("*", &["http https://*.example.com:8443"])]);
+    bed.store.grant(first.clone()).await.unwrap();
+    assert_eq!(bed.store.grants().await.unwrap(), first);
+    bed.store.grant(grants(&[("a", &["emit y"]), ("b", &["listen z"])])).await.unwrap();
+    bed.store.grant(grants(&[("*", &[])])).await.unwrap();
+    bed.reopen().await;
+    let expected = grants(&[("a", &["emit y"]), ("b", &["listen z"])]);
+    assert_eq!(bed.store.grants().await.unwrap(), expected);
 }

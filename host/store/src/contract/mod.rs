@@ -85,6 +85,7 @@ macro_rules! contract {
             jobs_are_found_by_every_member_of_a_query
             pages_cover_everything_once
             a_cursor_that_is_none_is_refused
+            grants_are_kept_by_actor
             the_status_counts
             a_stores_identity_stays
             a_closed_store_refuses_everything

@@ -5,7 +5,7 @@
 //!
 //! | keyspace | key | value |
 //! |---|---|---|
-//! | `meta` | `identity`, `last-id`, `claim/DOOR`, `piece/NUMBER` | text, 16 bytes, number, [`Piece`](super::history::Piece) |
+//! | `meta` | `identity`, `last-id`, `claim/DOOR`, `piece/NUMBER`, `grant/ACTOR` | text, 16 bytes, number, [`Piece`](super::history::Piece), [`Granted`](ays_core::capability::Granted) |
 //! | `services` | service | [`Service`](ays_core::service::Service) |
 //! | `filters` | number, 8 bytes | [`Subscription`](ays_core::filter::Subscription) |
 //! | `schedules` | service, 0, action | [`Schedule`](ays_core::schedule::Schedule) |
@@ -103,6 +103,9 @@ pub(super) fn id_at_end(key: &[u8]) -> Result<Id> {
 pub(super) fn schedule_key(service: &ServiceKey, action: &str) -> Vec<u8> {
     [service.as_str().as_bytes(), &[0], action.as_bytes()].concat()
 }
+
+/// What keys of grants begin with; the actor follows.
+pub(super) const GRANT: &str = "grant/";
 
 pub(super) fn claim_key(door: &str) -> String {
     format!("claim/{door}")

@@ -15,6 +15,7 @@ mod tests;
 mod writer;
 
 use std::{
+    collections::BTreeMap,
     path::Path,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, RwLock,
@@ -27,6 +28,7 @@ use std::{
 use async_trait::async_trait;
 use ays_core::{
     Id, ServiceKey, Timestamp,
+    capability::Granted,
     changes::Changes,
     event::EventRecord,
     filter::Subscription,
@@ -349,6 +351,14 @@ impl Store for Embedded {
 
     async fn unmatched(&self, paging: Paging) -> Result<Page<EventRecord>> {
         self.read(move |reading, _| queries::unmatched(&reading, &paging)).await
+    }
+
+    async fn grants(&self) -> Result<BTreeMap<String, Granted>> {
+        queries::grants(&self.shared.reading()?)
+    }
+
+    async fn grant(&self, grants: BTreeMap<String, Granted>) -> Result<()> {
+        self.ask(|reply| Request::Grant(grants, reply)).await
     }
 
     async fn last_claim(&self, door: &str) -> Result<u64> {

@@ -1,10 +1,14 @@
 //! Queries. They read a snapshot of the disk, so they see what is durable and wait for no write; only which jobs are
 //! being executed is asked of the state in memory.
 
-use std::{collections::BTreeSet, ops::Bound};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Bound,
+};
 
 use ays_core::{
     Id, ServiceKey,
+    capability::Granted,
     event::EventRecord,
     filter::Subscription,
     job::{Job, JobState},
@@ -17,7 +21,7 @@ use serde::de::DeserializeOwned;
 
 use super::{
     Reading, Shared,
-    disk::{claim_key, entry, id_at_end, io, schedule_key},
+    disk::{GRANT, claim_key, entry, id_at_end, io, schedule_key},
     history::{Rows, job_key, run_key, service_prefix, unmatched_key},
 };
 use crate::{
@@ -134,6 +138,16 @@ pub(super) fn run(reading: &Reading, id: Id) -> Result<Option<Run>> {
 
 pub(super) fn runs_under_way(reading: &Reading) -> Result<Vec<Run>> {
     reading.disk.snapshot().iter(&reading.disk.runs).map(entry).collect()
+}
+
+pub(super) fn grants(reading: &Reading) -> Result<BTreeMap<String, Granted>> {
+    let rows = reading.disk.snapshot().prefix(&reading.disk.meta, GRANT);
+    let grants = rows.map(|guard| {
+        let (key, value) = guard.into_inner().map_err(io)?;
+        let actor = String::from_utf8_lossy(key.get(GRANT.len()..).unwrap_or_default()).into_owned();
+        Ok((actor, from_json(&value)?))
+    });
+    grants.collect()
 }
 
 pub(super) fn last_claim(reading: &Reading, door: &str) -> Result<u64> {

@@ -4,17 +4,18 @@
 //! only then answers. What comes in meanwhile waits for the next round, so under load many requests share a sync.
 
 use std::{
+    collections::BTreeMap,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, mpsc},
 };
 
-use ays_core::{Id, Timestamp, changes::Changes, job::Job, run::NewRun, run::Run};
+use ays_core::{Id, Timestamp, capability::Granted, changes::Changes, job::Job, run::NewRun, run::Run};
 use fjall::{OwnedWriteBatch, PersistMode};
 use tokio::sync::oneshot;
 
 use super::{
     Shared,
-    disk::{Disk, claim_key, io, schedule_key},
+    disk::{Disk, GRANT, claim_key, io, schedule_key},
     history::{History, job_key, run_key, unmatched_key},
     opening::Belongings,
     state::State,
@@ -41,6 +42,7 @@ pub(super) enum Request {
     RetryDead(Id, Timestamp, Reply<Job>),
     DiscardDead(Id, Timestamp, Reply<DeadLetter>),
     Retain(RetentionPolicy, Timestamp, Reply<()>),
+    Grant(BTreeMap<String, Granted>, Reply<()>),
     Close(Reply<()>),
 }
 
@@ -53,6 +55,7 @@ impl Request {
                 | Self::RetryDead(..)
                 | Self::DiscardDead(..)
                 | Self::Retain(..)
+                | Self::Grant(..)
                 | Self::Close(..)
         )
     }
@@ -68,7 +71,7 @@ impl Request {
             | Self::RetryDead(_, now, _)
             | Self::DiscardDead(_, now, _)
             | Self::Retain(_, now, _) => *now,
-            Self::Close(_) => Timestamp::default(),
+            Self::Grant(..) | Self::Close(_) => Timestamp::default(),
         }
     }
 }
@@ -202,6 +205,11 @@ impl Writer {
                 let result = self.retain(policy, now);
                 round.answer(result, reply)
             }
+            Request::Grant(grants, reply) => {
+                drop(state);
+                let result = self.grant(&grants);
+                round.answer(result, reply)
+            }
             // Handled where it was taken.
             Request::Close(_) => None,
         };
@@ -226,6 +234,20 @@ impl Writer {
             }
         }
         Err(Error::NotFound(format!("there is no job {id}")))
+    }
+
+    fn grant(&mut self, grants: &BTreeMap<String, Granted>) -> Result<()> {
+        let mut batch = self.disk.db.batch().durability(self.sync);
+        for (actor, granted) in grants {
+            let key = format!("{GRANT}{actor}");
+            if granted.is_empty() {
+                batch.remove(&self.disk.meta, key);
+            } else {
+                batch.insert(&self.disk.meta, key, to_json(granted)?);
+            }
+        }
+        self.shared.count(1, u64::from(self.sync.is_some()));
+        batch.commit().map_err(io)
     }
 
     fn retain(&mut self, policy: RetentionPolicy, now: Timestamp) -> Result<()> {

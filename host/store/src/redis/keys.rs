@@ -17,6 +17,7 @@
 //! | `filters`, `filters:version` | hash, string | number → event filter; changes whenever they do |
 //! | `runs`, `v:runs` | hash | runs under way: id → record, → version |
 //! | `claims` | hash | door → number of its last claim |
+//! | `grants` | hash | actor → what blueprints grant it |
 //! | `dead`, `dead:ids` | hash, sorted set | id → dead letter; their ids in order |
 //! | `history`, `pieces` | hash, list | `piece` the number of the piece that is written to, `day`, `rows`, and `jobs` in all pieces; the pieces' numbers |
 //! | `h:N` | hash | of piece N: `jobs`, the `least` and the `most` of their ids, `last` in ms |

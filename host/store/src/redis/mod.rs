@@ -31,6 +31,7 @@ mod value;
 mod writer;
 
 use std::{
+    collections::BTreeMap,
     collections::BTreeSet,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -42,6 +43,7 @@ use std::{
 use async_trait::async_trait;
 use ays_core::{
     Id, ServiceKey, Timestamp,
+    capability::Granted,
     changes::Changes,
     event::EventRecord,
     filter::Subscription,
@@ -56,7 +58,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     Accepted, Applied, Batch, DeadLetter, DeadQuery, Error, FilterQuery, JobQuery, Page, Paging, Result,
-    RetentionPolicy, ScheduleQuery, ServiceQuery, Settled, Store, StoreStatus, Ticked, Work, decide::Attempt,
+    RetentionPolicy, ScheduleQuery, ServiceQuery, Settled, Store, StoreStatus, Ticked, Work,
+    decide::Attempt,
+    record::{from_json, to_json},
 };
 use args::Args;
 use keys::Keys;
@@ -67,7 +71,7 @@ use record::stored;
 use requests::{Reply, Request};
 use taking::Held;
 use timer::Instant;
-use value::{bytes, number, text};
+use value::{bytes, number, pairs, text};
 use writer::Writer;
 
 /// The format that this version writes.
@@ -515,6 +519,26 @@ impl Store for Redis {
 
     async fn unmatched(&self, paging: Paging) -> Result<Page<EventRecord>> {
         self.shared.unmatched(&paging).await
+    }
+
+    async fn grants(&self) -> Result<BTreeMap<String, Granted>> {
+        let all = self.shared.command("HGETALL", "grants");
+        let grants = pairs(self.shared.ask_one(all).await?)?;
+        grants.into_iter().map(|(actor, granted)| Ok((actor, from_json(&granted)?))).collect()
+    }
+
+    async fn grant(&self, grants: BTreeMap<String, Granted>) -> Result<()> {
+        let change = |(actor, granted): (String, Granted)| {
+            let mut change = self.shared.command(if granted.is_empty() { "HDEL" } else { "HSET" }, "grants");
+            change.push(actor);
+            if !granted.is_empty() {
+                change.push(to_json(&granted)?);
+            }
+            Ok(change)
+        };
+        let changes: Vec<_> = grants.into_iter().map(change).collect::<Result<_>>()?;
+        self.shared.ask(&changes).await?;
+        Ok(())
     }
 
     async fn last_claim(&self, door: &str) -> Result<u64> {

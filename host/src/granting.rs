@@ -1,0 +1,224 @@
+//! What this host's actors are granted: by its own grants file, and by blueprints, whose grants are kept in the store.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    fs,
+    path::Path,
+    sync::{Arc, PoisonError, RwLock, RwLockReadGuard},
+    time::Duration,
+};
+
+use anyhow::Context as _;
+use ays_core::{
+    blueprint::{self, Plan},
+    capability::{Access, Granted, Grants, Shortfall},
+    manifest::Manifest,
+    problem::Problem,
+};
+use ays_engine::{HttpLimits, Outbound, Outside};
+use ays_store::{Paging, ServiceQuery, Store};
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+use crate::{actors::Actors, apply::Source, clock, secrets::Sources};
+
+/// How often a host asks a store that others share for what was granted by way of them.
+const REFRESH_EVERY: Duration = Duration::from_secs(1);
+
+/// Reads the host's grants file. Its mistakes are told of in the log.
+///
+/// # Errors
+/// If it cannot be read, or has mistakes.
+pub fn read(file: &Path) -> anyhow::Result<Grants> {
+    let source = Source::read(file)?;
+    blueprint::read_grants(&source.name, &source.text).map_err(|problems| {
+        let told: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        anyhow::anyhow!("the grants file is not as it should be:\n{}", told.join("\n"))
+    })
+}
+
+/// What actors are granted, and what they use it with.
+pub struct Granting {
+    own: Grants,
+    http: Arc<Outbound>,
+    secrets: Arc<Sources>,
+    now: RwLock<Now>,
+}
+
+/// As it is now.
+#[derive(Default)]
+struct Now {
+    /// What blueprints grant, by actor.
+    kept: BTreeMap<String, Granted>,
+    /// By actor.
+    outside: HashMap<String, Arc<Outside>>,
+}
+
+impl Granting {
+    /// With the host's own grants, and secrets from these places. What blueprints granted is yet to be
+    /// [refreshed](Self::refresh).
+    pub fn new(own: Grants, secrets: Sources) -> Self {
+        let http = Outbound::new(HttpLimits::default(), Arc::new(clock::SystemClock::default()));
+        Self { own, http: Arc::new(http), secrets: Arc::new(secrets), now: RwLock::default() }
+    }
+
+    /// What jobs of this actor may do beyond their own service.
+    pub fn outside(&self, manifest: &Manifest) -> Arc<Outside> {
+        let name = manifest.name.as_str();
+        if let Some(outside) = self.lock().outside.get(name) {
+            return outside.clone();
+        }
+        let mut now = self.now.write().unwrap_or_else(PoisonError::into_inner);
+        let outside = Arc::new(Outside {
+            access: Arc::new(self.all(&now.kept).access(manifest)),
+            http: self.http.clone(),
+            secrets: self.secrets.clone(),
+        });
+        now.outside.insert(name.into(), outside.clone());
+        outside
+    }
+
+    /// What the actor of this manifest has.
+    pub fn access(&self, manifest: &Manifest) -> Arc<Access> {
+        self.outside(manifest).access.clone()
+    }
+
+    /// What it would have, once a plan's grants are in place.
+    pub fn access_with(&self, manifest: &Manifest, plan: &Plan) -> Access {
+        self.all(&self.with(plan)).access(manifest)
+    }
+
+    /// What blueprints grant, by actor.
+    pub fn kept(&self) -> BTreeMap<String, Granted> {
+        self.lock().kept.clone()
+    }
+
+    /// Takes over what blueprints granted, by way of this host and others.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub async fn refresh(&self, store: &dyn Store) -> ays_store::Result<()> {
+        let kept = store.grants().await?;
+        if self.lock().kept != kept {
+            self.set(kept);
+        }
+        Ok(())
+    }
+
+    /// Refreshes again and again.
+    pub async fn follow(self: Arc<Self>, store: Arc<dyn Store>, stop: CancellationToken) {
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = clock::sleep(REFRESH_EVERY) => {}
+            }
+            if let Err(why) = self.refresh(store.as_ref()).await {
+                warn!("cannot ask what blueprints granted: {why}");
+            }
+        }
+    }
+
+    /// Which of these actors would ask for more than they are granted, once a plan's grants are in place.
+    pub fn shortfalls<'m>(
+        &self,
+        plan: &Plan,
+        manifests: impl IntoIterator<Item = &'m Manifest>,
+    ) -> Vec<Shortfall> {
+        self.all(&self.with(plan)).shortfalls(manifests)
+    }
+
+    /// Which of the loaded actors that have services, or get some by this plan, would ask for more than they are granted.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub async fn shortfalls_of_all(
+        &self,
+        plan: &Plan,
+        actors: &Actors,
+        store: &dyn Store,
+    ) -> ays_store::Result<Vec<Shortfall>> {
+        let manifests = actors.iter().map(|(_, loaded)| loaded.actor.manifest().as_ref());
+        let mut used = Vec::new();
+        for shortfall in self.shortfalls(plan, manifests) {
+            let name = shortfall.actor.as_str();
+            let query = ServiceQuery { actor: Some(name.into()) };
+            let one = Paging { limit: 1, cursor: None };
+            if plan.actors.contains(name) || !store.services(query, one).await?.items.is_empty() {
+                used.push(shortfall);
+            }
+        }
+        Ok(used)
+    }
+
+    /// Puts a plan's grants in place, and those that `shortfalls` lack, durably.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub async fn grant(
+        &self,
+        plan: &Plan,
+        shortfalls: &[Shortfall],
+        store: &dyn Store,
+    ) -> ays_store::Result<()> {
+        let mut grants = Grants { grants: self.with(plan), ..Grants::default() };
+        grants.grant(shortfalls);
+        let changed: BTreeMap<String, Granted> = {
+            let now = self.lock();
+            let is_new = |(actor, granted): &(String, Granted)| now.kept.get(actor) != Some(granted);
+            grants.grants.clone().into_iter().filter(is_new).collect()
+        };
+        if changed.is_empty() {
+            return Ok(());
+        }
+        store.grant(changed).await?;
+        self.set(grants.grants);
+        if store.time().is_some() {
+            // Other hosts execute what follows as well: they must have heard of it.
+            clock::sleep(REFRESH_EVERY * 2).await;
+        }
+        Ok(())
+    }
+
+    /// What blueprints grant, with a plan's grants in place.
+    fn with(&self, plan: &Plan) -> BTreeMap<String, Granted> {
+        let mut kept = self.kept();
+        kept.extend(plan.grants.clone());
+        kept
+    }
+
+    fn all(&self, kept: &BTreeMap<String, Granted>) -> Grants {
+        self.own.clone().and(&Grants { grants: kept.clone(), ..Grants::default() })
+    }
+
+    fn set(&self, kept: BTreeMap<String, Granted>) {
+        *self.now.write().unwrap_or_else(PoisonError::into_inner) = Now { kept, outside: HashMap::new() };
+    }
+
+    fn lock(&self) -> RwLockReadGuard<'_, Now> {
+        // Every change is whole before anything that could panic.
+        self.now.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What is wrong with a plan whose actors ask for more than they are granted.
+pub fn problems(shortfalls: &[Shortfall], sources: &[Source]) -> Vec<Problem> {
+    let file = sources.first().map_or("actors", |source| source.name.as_str());
+    shortfalls.iter().map(|shortfall| shortfall.problem(file)).collect()
+}
+
+/// The manifests of these actors, of those that are loaded.
+pub fn manifests<'a>(names: &'a BTreeSet<String>, actors: &'a Actors) -> impl Iterator<Item = &'a Manifest> {
+    names.iter().filter_map(|name| actors.get(name)).map(|loaded| loaded.actor.manifest().as_ref())
+}
+
+/// The host's own grants, if there is a file of them.
+///
+/// # Errors
+/// If it cannot be read, or has mistakes.
+pub fn own(file: Option<&Path>) -> anyhow::Result<Grants> {
+    file.map(|file| {
+        fs::metadata(file).with_context(|| format!("there is no grants file {}", file.display()))?;
+        read(file)
+    })
+    .unwrap_or_else(|| Ok(Grants::default()))
+}
