@@ -91,6 +91,11 @@ impl<E: std::error::Error> From<E> for Error {
     }
 }
 
+/// A call that was not granted: the host says what would grant it.
+pub(crate) fn denied(call: &str, why: &str) -> Error {
+    Error { kind: ErrorKind::Denied, message: format!("{call}: {why}"), retry: false }
+}
+
 /// A call that the host refused. The same call would be refused again, so it is not retried.
 pub(crate) fn refused(call: &str, error: types::Error) -> Error {
     let (kind, why) = match error {

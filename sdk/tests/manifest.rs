@@ -18,7 +18,7 @@ struct Everything;
     memory = "16MiB",
     wall = "2m",
     events = 10,
-    capabilities = ["events", "http:example.org"]
+    capabilities = ["events", "http get https://*.Example.org:8443", "secret api_key"]
 )]
 impl Everything {
     /// Does
@@ -105,7 +105,9 @@ fn the_host_reads_in_the_manifest_what_the_attributes_say() {
     assert_eq!(manifest.interface, ays_core::manifest::INTERFACE);
     assert_eq!(manifest.name.as_str(), "everything.test");
     assert_eq!(manifest.action_names(), "nothing, processChange, on_ping, either, names, move");
-    assert_eq!(manifest.capabilities, ["events", "http:example.org"]);
+    let asked = ["emit *", "listen *", "http GET https://*.example.org:8443", "secret api_key"];
+    assert_eq!(manifest.capabilities.texts(), asked);
+    assert!(manifest.capabilities.unknown.is_empty());
     assert_eq!(manifest.instance, Instancing::Fresh);
     let limits = manifest.limits;
     assert_eq!(

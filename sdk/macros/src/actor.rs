@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ays_core::{
     ActorName,
+    capability::Capabilities,
     hrd::{parse_actor, parse_schema},
     manifest::{INTERFACE, Instancing, WantedLimits},
 };
@@ -25,7 +26,7 @@ struct Options {
     name: Option<ActorName>,
     schema: Option<LitStr>,
     config: Option<LitStr>,
-    capabilities: Vec<String>,
+    capabilities: Capabilities,
     instance: Instancing,
     limits: WantedLimits,
 }
@@ -44,13 +45,8 @@ impl Options {
             "config" => self.config = Some(quantity::text(meta)?),
             "capabilities" => {
                 for capability in quantity::texts(meta)? {
-                    if capability.value().trim().is_empty() {
-                        return Err(syn::Error::new(
-                            capability.span(),
-                            "a capability has a name, as \"events\"",
-                        ));
-                    }
-                    self.capabilities.push(capability.value());
+                    let read = self.capabilities.read(&capability.value());
+                    read.map_err(|wrong| syn::Error::new(capability.span(), wrong))?;
                 }
             }
             "instance" => {
