@@ -26,7 +26,7 @@ use wasip2::{
         outgoing_handler,
         types::{
             ErrorCode, Fields, IncomingBody, IncomingResponse, Method, OutgoingBody, OutgoingRequest,
-            RequestOptions, Scheme,
+            RequestOptions, Scheme, http_error_code,
         },
     },
     io::streams::StreamError,
@@ -281,7 +281,11 @@ fn read(response: &IncomingResponse) -> Result<Response, String> {
 fn stream_error(doing: &str, error: &StreamError) -> String {
     match error {
         StreamError::Closed => format!("{doing}: the connection was closed"),
-        StreamError::LastOperationFailed(error) => format!("{doing}: {}", error.to_debug_string()),
+        StreamError::LastOperationFailed(error) => match http_error_code(error) {
+            Some(ErrorCode::InternalError(Some(why))) => format!("{doing}: {why}"),
+            Some(code) => format!("{doing}: {code}"),
+            None => format!("{doing}: {}", error.to_debug_string()),
+        },
     }
 }
 

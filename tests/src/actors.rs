@@ -37,6 +37,12 @@ pub fn actors() -> &'static Path {
     })
 }
 
+/// A folder with an actor that asks for requests and secrets.
+pub fn courier() -> &'static Path {
+    static ACTORS: OnceLock<PathBuf> = OnceLock::new();
+    ACTORS.get_or_init(|| build("courier", &["tests/guests/courier"], &[]))
+}
+
 /// A folder with the seed's two actors, where the consumer registers nothing in `init`: that is for the blueprint to do.
 pub fn actors_without_init() -> &'static Path {
     static ACTORS: OnceLock<PathBuf> = OnceLock::new();

@@ -9,5 +9,5 @@ pub mod host;
 pub mod redis;
 pub mod tally;
 
-pub use actors::actors;
+pub use actors::{actors, courier};
 pub use host::{Host, Line};

@@ -1,0 +1,118 @@
+//! An actor that asks for much: what it gets is for the tests to say.
+
+use ays_sdk::prelude::*;
+use wasip2::{
+    clocks::monotonic_clock,
+    http::{
+        outgoing_handler,
+        types::{ErrorCode, Fields, FutureIncomingResponse, OutgoingRequest, Scheme},
+    },
+    io::poll::poll,
+};
+
+#[derive(Serialize, Deserialize, Schema)]
+#[serde(crate = "ays_sdk::serde")]
+struct Courier {
+    /// Room for what should not be kept.
+    kept: String,
+}
+
+#[actor(memory = "512MiB", capabilities = [
+    "http http://*:* private",
+    "http http://127.0.0.1:*",
+    "http http://169.254.169.254",
+    "http https://*:* private",
+    "secret *",
+    "emit courier_*",
+])]
+impl Courier {
+    /// Makes a request: the status and the body of the answer.
+    #[action]
+    fn fetch(&self, method: String, url: String, body: Option<String>) -> Result<Value> {
+        let request = http::Request::new(method, url).body(body.unwrap_or_default());
+        let response = request.send()?;
+        Ok(json!({"status": response.status(), "body": response.text()}))
+    }
+
+    /// The same; an error is no failure of the job.
+    #[action]
+    fn try_fetch(&self, url: String) -> String {
+        match http::get(url).send() {
+            Ok(response) => format!("{} {}", response.status(), response.text()),
+            Err(error) => format!("{:?}: {}", error.kind(), error.message()),
+        }
+    }
+
+    /// Begins so many requests at a time, which are not answered: how many were refused.
+    #[action]
+    fn fetch_many(&self, authority: String, count: u32) -> u32 {
+        let begun: Vec<_> = (0..count)
+            .filter_map(|_| {
+                let request = OutgoingRequest::new(Fields::new());
+                let _ = request.set_scheme(Some(&Scheme::Http));
+                let _ = request.set_authority(Some(&authority));
+                let _ = request.set_path_with_query(Some("/hang"));
+                outgoing_handler::handle(request, None).ok()
+            })
+            .collect();
+        let refused = |answer: &&FutureIncomingResponse| {
+            // It is known at once, if it is refused.
+            let patience = monotonic_clock::subscribe_duration(20_000_000);
+            poll(&[&answer.subscribe(), &patience]);
+            matches!(answer.get(), Some(Ok(Err(ErrorCode::ConnectionLimitReached))))
+        };
+        begun.iter().filter(refused).count() as u32
+    }
+
+    /// Writes a secret wherever one can write, and returns it.
+    #[action]
+    fn reveal(&self, name: String) -> Result<Value> {
+        let secret = secrets::get(&name)?;
+        log::info(format!("the secret is {secret}."));
+        println!("printed: {secret}");
+        eprint!("{secret} without an end of line");
+        Ok(json!({"secret": secret, "list": [format!("<{secret}>")], secret.clone(): 1}))
+    }
+
+    /// Fails with a message that tells a secret.
+    #[action(retry(attempts = 1))]
+    fn fail_with(&self, name: String) -> Result<()> {
+        Err(Error::new(format!("cannot log in with {}", secrets::get(&name)?)))
+    }
+
+    /// Panics with a message that tells a secret.
+    #[action(retry(attempts = 1))]
+    fn panic_with(&self, name: String) -> Result<()> {
+        let secret = secrets::get(&name)?;
+        panic!("cannot log in with {secret}")
+    }
+
+    /// Keeps a secret in the data.
+    #[action(retry(attempts = 1))]
+    fn keep(&mut self, name: String) -> Result<()> {
+        self.kept = format!("it is {}", secrets::get(&name)?);
+        Ok(())
+    }
+
+    /// Emits an event with a secret in it.
+    #[action(retry(attempts = 1))]
+    fn tell(&self, name: String) -> Result<()> {
+        events::emit("courier_told", [secrets::get(&name)?])
+    }
+
+    /// Emits an event.
+    #[action(retry(attempts = 1))]
+    fn emit(&self, event: String) -> Result<()> {
+        events::emit(event, [""])
+    }
+
+    /// Subscribes to an event.
+    #[action(retry(attempts = 1))]
+    fn listen(&self, event: String) -> Result<()> {
+        events::set_filter((event, "noop"))
+    }
+
+    /// Nothing.
+    #[action]
+    fn noop(&self) {}
+}
