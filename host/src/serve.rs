@@ -126,8 +126,7 @@ async fn run(
         hub.clone(),
         settings.dispatcher,
         cancels.clone(),
-        stopping.clone(),
-        broken.clone(),
+        dispatcher::Ends { stop: stopping.clone(), broken: broken.clone() },
     );
     let dispatching = {
         let guests = guests.clone();

@@ -10,11 +10,13 @@ use std::{
 
 use ays_core::{
     Id, JsonText, ServiceKey, Timestamp,
+    capability::Grants,
     job::{Cause, Job, NewJob},
     manifest::Limits,
     service::Links,
 };
-use ays_engine::{Actor, Clock, Engine, Instance, Invocation, Options};
+use ays_engine::{Actor, Clock, Engine, HttpLimits, Instance, Invocation, Options, Outbound, Outside};
+use ays_host::secrets::Sources;
 use wasmtime::{
     Store,
     component::{Component, HasSelf, Linker, ResourceTable},
@@ -25,7 +27,7 @@ mod bare {
     wasmtime::component::bindgen!({ path: "../wit", world: "actor", exports: { default: async } });
 }
 
-use bare::ays::actor::{events, log, schedules, service, types};
+use bare::ays::actor::{capabilities, events, log, schedules, secrets, service, types};
 
 const DATA: &str = r#"{"count":0,"seen":[],"blob":""}"#;
 const ROUNDS: usize = 15;
@@ -120,6 +122,18 @@ impl log::Host for Bare {
     }
 }
 
+impl secrets::Host for Bare {
+    fn get(&mut self, _: String) -> Result<String, types::Error> {
+        Ok(String::new())
+    }
+}
+
+impl capabilities::Host for Bare {
+    fn denial(&mut self) -> Option<String> {
+        None
+    }
+}
+
 struct Ours {
     data: JsonText,
     links: Arc<Links>,
@@ -128,6 +142,7 @@ struct Ours {
     job: Job,
     key: ServiceKey,
     limits: Limits,
+    outside: Outside,
 }
 
 impl Ours {
@@ -145,6 +160,7 @@ impl Ours {
                 links: &self.links,
                 linked: &self.linked,
                 limits: self.limits,
+                outside: &self.outside,
             })
             .await;
         turn.outcome.expect("the call succeeds");
@@ -171,14 +187,22 @@ async fn bench() {
     let key = new.service.clone();
     let mut job = Job::accepted(new, Id::from_bytes([1; 16]), "bench", Timestamp::from_millis(0));
     job.attempt = 1;
+    let actor = engine.load(&wasm).await.expect("it is an actor");
+    let clock = Arc::new(SystemClock(Instant::now()));
+    let outside = Outside {
+        access: Arc::new(Grants::default().access(actor.manifest())),
+        http: Arc::new(Outbound::new(HttpLimits::default(), clock)),
+        secrets: Arc::new(Sources::default()),
+    };
     let ours = Ours {
         data: JsonText::parse(DATA).expect("it is JSON"),
         links: Arc::default(),
         linked: Arc::from([]),
-        actor: engine.load(&wasm).await.expect("it is an actor"),
+        actor,
         job,
         key,
         limits: Limits::default(),
+        outside,
     };
 
     let config = wasmtime::Config::new();

@@ -9,14 +9,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ays_core::{JsonText, Timestamp, event::NewEvent};
+use ays_core::{JsonText, Timestamp, capability::Grants, event::NewEvent};
 use ays_engine::{Engine, Options};
 use ays_host::{
     actors::Actors,
     apply::{self, Source},
     clock::{self, SystemClock},
-    dispatcher::{self, Dispatcher},
+    dispatcher::{self, Dispatcher, Ends},
+    granting::Granting,
     hub::Hub,
+    secrets::Sources,
 };
 use ays_store::{Batch, Store, embedded::Embedded};
 use tokio_util::sync::CancellationToken;
@@ -72,8 +74,11 @@ async fn round(services: usize, guests: &tokio::runtime::Handle) -> (f64, f64, f
         filters += &format!("  - {{cmd: bump{n}, actor: probe, service: s{n}, action: count}}\n");
     }
     let source = Source { name: "bench".into(), text: blueprint + &filters };
-    let plan =
-        apply::plan(&[source], store.as_ref(), &actors).await.expect("the store works").expect("no problem");
+    let granting = Arc::new(Granting::new(Grants::default(), Sources::default()));
+    let plan = apply::plan(&[source], store.as_ref(), &actors, &granting)
+        .await
+        .expect("the store works")
+        .expect("no problem");
     apply::apply(plan, store.as_ref()).await.expect("it applies");
     let args = JsonText::parse(r#"["some text that an event carries", 12345]"#).expect("it is JSON");
     for first in (0..EVENTS).step_by(256) {
@@ -93,11 +98,11 @@ async fn round(services: usize, guests: &tokio::runtime::Handle) -> (f64, f64, f
     let dispatcher = Dispatcher::new(
         store.clone(),
         Arc::new(actors),
+        granting,
         Hub::default(),
         dispatcher::Settings::default(),
         dispatcher::Cancels::default(),
-        stop.clone(),
-        broken.clone(),
+        Ends { stop: stop.clone(), broken: broken.clone() },
     );
     let began = Instant::now();
     let working = {

@@ -66,6 +66,14 @@ impl Default for Settings {
     }
 }
 
+/// How a dispatcher is told to end, and tells that it must.
+pub struct Ends {
+    /// When cancelled, no further job begins.
+    pub stop: CancellationToken,
+    /// Cancelled when the store does not keep what it is given.
+    pub broken: CancellationToken,
+}
+
 /// Takes jobs from the store, has them executed, commits what they did.
 pub struct Dispatcher {
     store: Arc<dyn Store>,
@@ -84,7 +92,7 @@ pub struct Dispatcher {
 }
 
 impl Dispatcher {
-    /// A dispatcher that goes on until `stop` is cancelled, and that cancels `broken` when the store fails.
+    /// A dispatcher that goes on until it is told to end.
     pub fn new(
         store: Arc<dyn Store>,
         actors: Arc<Actors>,
@@ -92,9 +100,9 @@ impl Dispatcher {
         hub: Hub,
         settings: Settings,
         cancels: Cancels,
-        stop: CancellationToken,
-        broken: CancellationToken,
+        ends: Ends,
     ) -> Arc<Self> {
+        let Ends { stop, broken } = ends;
         let residents = Residents::new(settings.residents, settings.idle);
         let kill = CancellationToken::new();
         Arc::new(Self { store, actors, granting, hub, settings, residents, cancels, stop, kill, broken })
