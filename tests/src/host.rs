@@ -68,13 +68,14 @@ pub struct Start {
     actors: PathBuf,
     store: Option<String>,
     args: Vec<String>,
+    variables: Vec<(String, String)>,
 }
 
 impl Start {
     /// With these actors, and a store in a new temporary folder.
     pub fn new(actors: &Path) -> Self {
         let folder = Arc::new(tempfile::tempdir().expect("cannot make a temporary folder"));
-        Self { folder, actors: actors.into(), store: None, args: Vec::new() }
+        Self { folder, actors: actors.into(), store: None, args: Vec::new(), variables: Vec::new() }
     }
 
     /// With the store at this address instead.
@@ -88,6 +89,13 @@ impl Start {
     #[must_use]
     pub fn arg(mut self, arg: impl Into<String>) -> Self {
         self.args.push(arg.into());
+        self
+    }
+
+    /// With a variable in its environment.
+    #[must_use]
+    pub fn variable(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.variables.push((name.into(), value.into()));
         self
     }
 
@@ -119,6 +127,7 @@ impl Start {
             .arg("--code-cache")
             .arg(cache)
             .args(["--listen", "127.0.0.1:0"])
+            .envs(self.variables.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null());
         command
     }

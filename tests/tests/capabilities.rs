@@ -14,7 +14,9 @@ use std::{
 use ays_tests::{
     Host, courier,
     host::{Start, binary},
+    redis::RedisServer,
 };
+use rustls::pki_types::PrivateKeyDer;
 use serde_json::{Value, json};
 
 /// A server of HTTP on 127.0.0.1, which counts its requests.
@@ -24,7 +26,37 @@ struct Server {
 }
 
 impl Server {
+    /// One for TLS, whose certificate is for `localhost` alone, and that certificate.
+    fn start_tls() -> (Self, String) {
+        let rcgen::CertifiedKey { cert, signing_key } =
+            rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate is made");
+        let key = PrivateKeyDer::Pkcs8(signing_key.serialize_der().into());
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .and_then(|builder| builder.with_no_client_auth().with_single_cert(vec![cert.der().clone()], key))
+            .map(Arc::new)
+            .expect("the certificate fits");
+        let server = Self::with(move |stream| {
+            let connection = rustls::ServerConnection::new(config.clone()).ok()?;
+            let mut stream = BufReader::new(rustls::StreamOwned::new(connection, stream));
+            loop {
+                let mut line = String::new();
+                stream.read_line(&mut line).ok()?;
+                if line.trim().is_empty() {
+                    break;
+                }
+            }
+            stream.get_mut().write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nhidden").ok()
+        });
+        (server, cert.pem())
+    }
+
     fn start() -> Self {
+        Self::with(answer)
+    }
+
+    fn with(answer: impl Fn(TcpStream) -> Option<()> + Clone + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
         let port = listener.local_addr().expect("it is bound").port();
         let requests = Arc::new(AtomicUsize::new(0));
@@ -32,6 +64,7 @@ impl Server {
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 count.fetch_add(1, Ordering::SeqCst);
+                let answer = answer.clone();
                 thread::spawn(move || answer(stream));
             }
         });
@@ -195,6 +228,50 @@ fn no_name_and_no_redirect_leads_to_an_address_that_was_not_named() {
             assert_eq!(named["result"], "200 GET /x ", "with `private` a name may lead here: {named}");
         }
     }
+}
+
+#[test]
+fn a_server_must_have_a_certificate_of_its_name_that_the_machine_trusts() {
+    let (server, pem) = Server::start_tls();
+    let grants = [
+        format!("http https://localhost:{} private", server.port),
+        format!("http https://127.0.0.1:{}", server.port),
+    ];
+    let start = granted(&grants);
+    let authority = start.path("authority.pem");
+    std::fs::write(&authority, pem).expect("it can be written");
+    let fetch = |host: &Host, name: &str| {
+        job(host, "try_fetch", &json!([format!("https://{name}:{}/", server.port)]))
+    };
+
+    let host = start.clone().variable("SSL_CERT_FILE", authority.display().to_string()).start();
+    assert_eq!(fetch(&host, "localhost")["result"], "200 hidden");
+    let other = fetch(&host, "127.0.0.1");
+    let said = other["result"].as_str().unwrap_or_default();
+    assert!(said.starts_with("App: ") && said.contains("certificate"), "{other}");
+    host.terminate();
+
+    let host = start.start();
+    let unknown = fetch(&host, "localhost");
+    let said = unknown["result"].as_str().unwrap_or_default();
+    assert!(said.starts_with("App: ") && said.contains("certificate"), "{unknown}");
+}
+
+#[test]
+fn what_a_blueprint_grants_holds_on_all_hosts_that_share_a_store() {
+    let redis = RedisServer::start();
+    let server = Server::start();
+    let start = Start::new(courier()).store(redis.url()).arg("--command-queue").arg("none");
+    let hosts = [start.start(), start.start(), start.start()];
+    let services: String = (0..12).map(|n| format!("courier__s{n}:\n")).collect();
+    let file = start.path("all.yaml");
+    let grants = format!("grants:\n  courier: [http http://127.0.0.1:{}, nothing else]\n", server.port);
+    std::fs::write(&file, services + &grants).expect("it can be written");
+    hosts[0].cli_ok(&["apply", &file.display().to_string()]);
+    // At once, on services that are spread over the hosts.
+    let args = json!(["GET", format!("http://127.0.0.1:{}/x", server.port)]).to_string();
+    hosts[1].cli_ok(&["run", "fetch", "--args", &args, "--wait"]);
+    assert_eq!(server.requests(), 12);
 }
 
 #[test]

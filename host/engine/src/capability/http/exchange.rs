@@ -74,27 +74,30 @@ impl Exchange {
         builder.max_buf_size(HEAD_BYTES);
         let (mut sender, connection) = builder.handshake(TokioIo::new(stream)).await?;
         let mut end = self.end;
-        let mut driver: Pin<Driver> = Box::pin(async move {
+        let driver: Pin<Driver> = Box::pin(async move {
             tokio::select! {
                 driven = connection => driven.map_err(Error::from),
                 _ = end.changed() => Ok(()),
             }
         });
+        let mut driver = Some(driver);
         let first_byte = self.timeouts.first_byte_timeout.unwrap_or(limits.first_byte);
         let answer = {
             let mut answer = std::pin::pin!(sender.send_request(request));
-            let mut driven = false;
             let answer = std::future::poll_fn(|cx| {
                 if let Poll::Ready(answer) = answer.as_mut().poll(cx) {
                     return Poll::Ready(answer.map_err(Error::from));
                 }
                 // Nothing is sent nor received unless the connection is driven.
-                if !driven && let Poll::Ready(ended) = driver.as_mut().poll(cx) {
-                    driven = true;
-                    ended?;
-                    return answer.as_mut().poll(cx).map_err(Error::from);
+                let Some(driving) = &mut driver else { return Poll::Pending };
+                let Poll::Ready(ended) = driving.as_mut().poll(cx) else { return Poll::Pending };
+                driver = None;
+                // It may end badly after the answer has come: many servers leave TLS without a word.
+                match (answer.as_mut().poll(cx), ended) {
+                    (Poll::Ready(answer), _) => Poll::Ready(answer.map_err(Error::from)),
+                    (Poll::Pending, Err(error)) => Poll::Ready(Err(error)),
+                    (Poll::Pending, Ok(())) => Poll::Ready(Err(Error::ConnectionTerminated)),
                 }
-                Poll::Pending
             });
             within(&*clock, first_byte, answer, Error::HttpResponseTimeout).await?
         };
@@ -106,7 +109,15 @@ impl Exchange {
             places: vec![place, host_place],
         };
         let answer = answer.map(|body| WasiBody::new(Bounded::new(body, bounds)));
-        Ok((answer, Box::new(driver)))
+        let driver: Driver = match driver {
+            // Who reads the body is told of what goes wrong from here on; the host's log need not be.
+            Some(driver) => Box::new(async move {
+                let _ = driver.await;
+                Ok(())
+            }),
+            None => Box::new(std::future::ready(Ok(()))),
+        };
+        Ok((answer, driver))
     }
 
     async fn connect(&self) -> Result<(Box<dyn Stream>, OwnedSemaphorePermit), Error> {
