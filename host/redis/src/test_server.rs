@@ -23,9 +23,11 @@ use std::{
 
 mod cluster;
 mod sentinel;
+mod tls;
 
 pub use cluster::Cluster;
 pub use sentinel::Sentinel;
+pub use tls::{certificates_for, start_tls};
 
 /// Which server. All of them take the same commands and options here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

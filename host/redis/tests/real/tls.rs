@@ -1,61 +1,23 @@
 //! TLS: whom this side trusts, what it shows, and what is said when either does not fit.
 
-use std::{fs, net::TcpListener, path::Path};
+use std::fs;
 
-use ays_redis::{Server, Sort, test_server::RedisServer};
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use ays_redis::{
+    Server, Sort,
+    test_server::{RedisServer, certificates_for, start_tls},
+};
 use tempfile::TempDir;
 
 use crate::{connect, run};
 
-/// `ca.pem`, which has signed `server.pem` and `client.pem`; `other-ca.pem`, which has signed `stranger.pem`.
 fn certificates() -> TempDir {
     certificates_for("localhost")
-}
-
-fn certificates_for(host: &str) -> TempDir {
-    let folder = tempfile::tempdir().unwrap();
-    let write = |name: &str, text: String| fs::write(folder.path().join(name), text).unwrap();
-    for (authority, names) in [("ca", ["server", "client"].as_slice()), ("other-ca", &["stranger"])] {
-        let key = KeyPair::generate().unwrap();
-        let mut params = CertificateParams::new(Vec::new()).unwrap();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.distinguished_name.push(DnType::CommonName, authority);
-        write(&format!("{authority}.pem"), params.self_signed(&key).unwrap().pem());
-        let issuer = Issuer::new(params, key);
-        for name in names {
-            let key = KeyPair::generate().unwrap();
-            let params = CertificateParams::new(vec![host.into(), "127.0.0.1".into()]).unwrap();
-            write(&format!("{name}.pem"), params.signed_by(&key, &issuer).unwrap().pem());
-            write(&format!("{name}.key"), key.serialize_pem());
-        }
-    }
-    folder
-}
-
-/// A server that speaks TLS on the port that is returned, and plainly on another.
-fn start(folder: &Path, clients: &str) -> (RedisServer, u16) {
-    let port = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
-    let file = |name: &str| folder.join(name).display().to_string();
-    let redis = RedisServer::start_with(&[
-        "--tls-port",
-        &port.to_string(),
-        "--tls-cert-file",
-        &file("server.pem"),
-        "--tls-key-file",
-        &file("server.key"),
-        "--tls-ca-cert-file",
-        &file("ca.pem"),
-        "--tls-auth-clients",
-        clients,
-    ]);
-    (redis, port)
 }
 
 #[tokio::test]
 async fn a_server_is_trusted_by_the_authority_that_the_address_names_and_by_no_other() {
     let folder = certificates();
-    let (redis, port) = start(folder.path(), "no");
+    let (redis, port) = start_tls(folder.path(), "no");
     let ca = |name: &str| folder.path().join(name).display().to_string();
     let mut connection =
         connect(&format!("rediss://localhost:{port}?tls-ca={}", ca("ca.pem"))).await.unwrap();
@@ -84,7 +46,7 @@ async fn a_server_is_trusted_by_the_authority_that_the_address_names_and_by_no_o
 #[tokio::test]
 async fn a_certificate_that_is_for_another_name_is_refused() {
     let folder = certificates_for("elsewhere.example.com");
-    let (_redis, port) = start(folder.path(), "no");
+    let (_redis, port) = start_tls(folder.path(), "no");
     let ca = folder.path().join("ca.pem");
     let trouble = connect(&format!("rediss://localhost:{port}?tls-ca={}", ca.display())).await.unwrap_err();
     assert_eq!(trouble.sort(), Sort::Tls, "{trouble}");
@@ -94,7 +56,7 @@ async fn a_certificate_that_is_for_another_name_is_refused() {
 #[tokio::test]
 async fn a_server_that_asks_for_a_certificate_gets_the_one_that_the_address_names() {
     let folder = certificates();
-    let (_redis, port) = start(folder.path(), "yes");
+    let (_redis, port) = start_tls(folder.path(), "yes");
     let path = folder.path().display();
     let address = |name: &str| {
         format!(
