@@ -4,7 +4,7 @@ use std::fs;
 
 use ays_redis::{
     Server, Sort,
-    test_server::{RedisServer, certificates_for, start_tls},
+    test_server::{certificates_for, start_tls},
 };
 use tempfile::TempDir;
 
