@@ -14,7 +14,7 @@ use ays_engine::{CodeCache, Engine};
 use clap::builder::BoolishValueParser;
 use serde::Serialize;
 
-use super::{AlreadyTold, print, print_json};
+use super::{AlreadyTold, compiling::Compiling, print, print_json};
 use crate::{
     actors::Actors,
     apply::{self, Source},
@@ -41,6 +41,8 @@ pub(super) struct Args {
     /// As with `serve --grant`: that an actor asks for more than it is granted is no problem
     #[arg(long, env = "AYS_GRANT", value_parser = BoolishValueParser::new())]
     grant: bool,
+    #[command(flatten)]
+    compiling: Compiling,
     /// Print the plan, or the problems, as JSON
     #[arg(long, env = "AYS_JSON", value_parser = BoolishValueParser::new())]
     json: bool,
@@ -148,8 +150,7 @@ fn check_hrd(file: &PathBuf) -> anyhow::Result<Vec<Problem>> {
 fn load(args: &Args) -> anyhow::Result<Actors> {
     let cache =
         (args.code_cache.as_os_str() != "none").then(|| CodeCache::open(&args.code_cache).ok()).flatten();
-    let options = ays_engine::Options { instances: 16, ..ays_engine::Options::default() };
-    let engine = Engine::new(&options, Arc::new(SystemClock::default()), cache)
+    let engine = Engine::new(&args.compiling.options(16), Arc::new(SystemClock::default()), cache)
         .map_err(|e| anyhow::anyhow!("cannot start the WebAssembly engine: {e:#}"))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (actors, refused) = runtime.block_on(Actors::load(&engine, &args.actors))?;

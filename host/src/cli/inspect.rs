@@ -8,8 +8,8 @@ use ays_engine::{Actor, Engine};
 use clap::builder::BoolishValueParser;
 use serde_json::json;
 
-use super::{print, print_json};
-use crate::clock::SystemClock;
+use super::{compiling::Compiling, print, print_json};
+use crate::{actors, clock::SystemClock};
 
 /// What `inspect` takes.
 #[derive(Debug, clap::Args)]
@@ -17,14 +17,16 @@ pub(super) struct Args {
     /// The component
     #[arg(value_name = "FILE")]
     file: PathBuf,
+    #[command(flatten)]
+    compiling: Compiling,
     /// Print JSON
     #[arg(long, env = "AYS_JSON", value_parser = BoolishValueParser::new())]
     json: bool,
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<()> {
-    let wasm = std::fs::read(&args.file).with_context(|| format!("cannot read {}", args.file.display()))?;
-    let actor = load(&wasm).with_context(|| args.file.display().to_string())?;
+    let wasm = actors::read(&args.file, args.compiling.component_size)?;
+    let actor = load(&wasm, &args.compiling).with_context(|| args.file.display().to_string())?;
     let manifest = actor.manifest();
     if args.json {
         return print_json(&json!({
@@ -38,9 +40,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
 }
 
 /// Loads one component by itself.
-pub(super) fn load(wasm: &[u8]) -> anyhow::Result<Arc<Actor>> {
-    let options = ays_engine::Options { instances: 4, ..ays_engine::Options::default() };
-    let engine = Engine::new(&options, Arc::new(SystemClock::default()), None)
+pub(super) fn load(wasm: &[u8], compiling: &Compiling) -> anyhow::Result<Arc<Actor>> {
+    let engine = Engine::new(&compiling.options(4), Arc::new(SystemClock::default()), None)
         .map_err(|e| anyhow::anyhow!("cannot start the WebAssembly engine: {e:#}"))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     Ok(runtime.block_on(engine.load(wasm))?)
