@@ -23,15 +23,15 @@ const PROPOSALS: [WasmFeatures; 10] = [
     WasmFeatures::COMPONENT_MODEL,
 ];
 
-/// What a compiler needs to know.
-pub(crate) fn compiling() -> Config {
+/// What a compiler needs to know; `limited` is false for [`Options::unlimited`].
+pub(crate) fn compiling(limited: bool) -> Config {
     let mut config = Config::new();
     config.wasm_features(WasmFeatures::all(), false);
     for proposal in PROPOSALS {
         config.wasm_features(proposal, true);
     }
     config
-        .epoch_interruption(true)
+        .epoch_interruption(limited)
         .max_wasm_stack(WASM_STACK)
         .async_stack_size(WASM_STACK + (1 << 20))
         .memory_init_cow(true)
@@ -54,8 +54,8 @@ pub(crate) fn pool(options: &Options) -> PoolingAllocationConfig {
         .max_memories_per_component(limiter::MEMORIES)
         .max_tables_per_component(limiter::TABLES)
         .max_tables_per_module(8)
-        .table_elements(limiter::TABLE_ELEMENTS)
-        .max_memory_size(usize::try_from(options.memory_ceiling).unwrap_or(usize::MAX))
+        .table_elements(usize::try_from(options.ceiling.table_elements).unwrap_or(usize::MAX))
+        .max_memory_size(usize::try_from(options.ceiling.memory_bytes).unwrap_or(usize::MAX))
         .linear_memory_keep_resident(128 << 10)
         .table_keep_resident(8 << 10);
     pool

@@ -15,16 +15,13 @@ use wasmtime::{
 use crate::{
     Actor, Clock, CodeCache, Compiled, Compiler, Instance,
     bindings::{self, ActorPre},
-    compiler, config,
+    breach, compiler, config,
     state::State,
 };
 
 /// How often guests are looked at: CPU and wall time limits are kept to within this, and guests that compute share
 /// the threads in slices of this.
 pub const EPOCH: Duration = Duration::from_millis(5);
-
-/// Bytes that one call between guest and host may move.
-pub(crate) const HOSTCALL_BYTES: usize = 128 << 20;
 
 /// The most bytes of code that are taken for each byte that a component may have. Ordinary ones have three.
 const CODE_PER_BYTE: u64 = 8;
@@ -33,26 +30,32 @@ const CODE_PER_BYTE: u64 = 8;
 const MANIFEST_BYTES: usize = 1 << 20;
 
 /// What `describe` may use.
-const DESCRIBE_LIMITS: Limits = Limits {
-    memory_bytes: 64 << 20,
-    cpu_ms: 2000,
-    wall_ms: 10_000,
-    log_bytes: 64 << 10,
-    data_bytes: 0,
-    events: 0,
-};
+fn describe_limits() -> Limits {
+    Limits {
+        cpu_ms: 2000,
+        wall_ms: 10_000,
+        log_bytes: 64 << 10,
+        data_bytes: 0,
+        events: 0,
+        ..Limits::default()
+    }
+}
 
 /// How an engine is set up.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// How many instances there can be at a time. Address space is reserved for all of them.
     pub instances: u32,
-    /// The most linear memory that any instance may be allowed, in bytes.
-    pub memory_ceiling: u64,
+    /// The most that any instance may be allowed: room for its memory and tables is reserved.
+    pub ceiling: Limits,
     /// The greatest component that is loaded, in bytes.
     pub component_bytes: u64,
     /// Where components are compiled.
     pub compiler: Compiler,
+    /// Keeps no limit of CPU, wall time, memory, tables and calls at all: a guest ends when it likes. Only to measure what
+    /// the limits cost, with guests that are trusted.
+    #[doc(hidden)]
+    pub unlimited: bool,
 }
 
 impl Default for Options {
@@ -60,9 +63,10 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             instances: 1000,
-            memory_ceiling: Limits::CEILING.memory_bytes,
+            ceiling: Limits::CEILING,
             component_bytes: 64 << 20,
             compiler: Compiler::InProcess,
+            unlimited: false,
         }
     }
 }
@@ -105,6 +109,7 @@ pub struct Engine {
     instances: u32,
     component_bytes: u64,
     compiler: Compiler,
+    limited: bool,
     cache: Option<CodeCache>,
 }
 
@@ -115,7 +120,7 @@ impl Engine {
     /// # Errors
     /// If this machine cannot run wasmtime.
     pub fn new(options: &Options, clock: Arc<dyn Clock>, cache: Option<CodeCache>) -> wasmtime::Result<Self> {
-        let mut config = config::compiling();
+        let mut config = config::compiling(!options.unlimited);
         config.allocation_strategy(InstanceAllocationStrategy::Pooling(config::pool(options)));
         let (engine, pooling) = match wasmtime::Engine::new(&config) {
             Ok(engine) => (engine, Pooling::Pooled),
@@ -136,8 +141,9 @@ impl Engine {
                 thread::sleep(EPOCH);
             }
         })?;
-        let Options { instances, component_bytes, compiler, .. } = options.clone();
-        Ok(Self { engine, linker, clock, pooling, instances, component_bytes, compiler, cache })
+        let Options { instances, component_bytes, compiler, unlimited, .. } = options.clone();
+        let limited = !unlimited;
+        Ok(Self { engine, linker, clock, pooling, instances, component_bytes, compiler, limited, cache })
     }
 
     /// How instances get their memory.
@@ -178,6 +184,7 @@ impl Engine {
             compiled,
             pre,
             clock: self.clock.clone(),
+            limited: self.limited,
         }))
     }
 
@@ -201,7 +208,13 @@ impl Engine {
             }
         };
         let component = self.code(&code).map_err(|e| {
-            LoadError::Compiler(format!("the host cannot use the code that its compiler made: {e:#}"))
+            let why = format!("{e:#}");
+            // What has no place in the pool is told of by its words alone.
+            if why.contains("pooling allocator") {
+                LoadError::Limit(format!("it needs more than any component may have: {why}"))
+            } else {
+                LoadError::Compiler(format!("the host cannot use the code that its compiler made: {why}"))
+            }
         })?;
         if let Some(cache) = &self.cache {
             cache.put(&key, &code);
@@ -219,9 +232,10 @@ impl Engine {
     }
 
     async fn describe(&self, pre: &ActorPre<State>) -> Result<Manifest, LoadError> {
-        let mut instance =
-            Instance::new(pre, &self.clock, &DESCRIBE_LIMITS).await.map_err(LoadError::Describe)?;
-        let text = instance.describe(&DESCRIBE_LIMITS).await.map_err(LoadError::Describe)?;
+        let limits = describe_limits();
+        let failed = |e: wasmtime::Error| LoadError::Describe(breach::failure_to_describe(&e));
+        let instance = Instance::new(pre, &self.clock, &limits, self.limited).await;
+        let text = instance.map_err(failed)?.describe(&limits).await.map_err(failed)?;
         if text.len() > MANIFEST_BYTES {
             let what = format!("it has {} bytes; {MANIFEST_BYTES} are the most", text.len());
             return Err(LoadError::Manifest(what));

@@ -3,12 +3,12 @@
 use std::{path::PathBuf, sync::Arc};
 
 use anyhow::Context as _;
-use ays_core::manifest::{Limits, Manifest};
+use ays_core::manifest::{LimitPolicy, Manifest};
 use ays_engine::{Actor, Engine};
 use clap::builder::BoolishValueParser;
 use serde_json::json;
 
-use super::{compiling::Compiling, print, print_json};
+use super::{compiling::Compiling, limits, print, print_json};
 use crate::{actors, clock::SystemClock};
 
 /// What `inspect` takes.
@@ -34,6 +34,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
             "digest": &**actor.digest(),
             "size_bytes": actor.size(),
             "manifest": &**manifest,
+            "limits": LimitPolicy::default().of(manifest),
         }));
     }
     print(&describe(&actor, manifest))
@@ -65,17 +66,13 @@ fn describe(actor: &Actor, manifest: &Manifest) -> String {
     for unknown in &manifest.capabilities.unknown {
         let _ = writeln!(out, "not known     {unknown} (this host cannot grant it)");
     }
-    let limits = Limits::default().with(&manifest.limits, &Limits::CEILING);
-    let _ = writeln!(
-        out,
-        "limits        {} MiB memory, {} ms CPU, {} ms wall time, {} KiB log, {} KiB data, {} events",
-        limits.memory_bytes >> 20,
-        limits.cpu_ms,
-        limits.wall_ms,
-        limits.log_bytes >> 10,
-        limits.data_bytes >> 10,
-        limits.events
-    );
+    let policy = LimitPolicy::default();
+    for line in limits::lines(manifest, &policy) {
+        let _ = writeln!(out, "{line}");
+    }
+    for line in limits::above(manifest, &policy) {
+        let _ = writeln!(out, "note          {line}");
+    }
     for action in &manifest.actions {
         let recurs = action.recurring.as_ref().map(|r| format!(", every {}", r.period)).unwrap_or_default();
         let _ = writeln!(out, "action        {}{recurs}", action.name);

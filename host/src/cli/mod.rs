@@ -9,6 +9,7 @@ mod compiling;
 mod doctor;
 mod inspect;
 mod kinds;
+mod limits;
 mod look;
 mod serve;
 mod size;

@@ -59,7 +59,7 @@ pub fn compile_in_child(limits: &CompileLimits, parent: u32) -> Result<(), Child
     let failed = |what: &str, e: &dyn std::fmt::Display| ChildError::Failed(format!("{what}: {e}"));
     io::stdin().lock().read_to_end(&mut wasm).map_err(|e| failed("cannot read the component", &e))?;
     let engine =
-        wasmtime::Engine::new(&config::compiling()).map_err(|e| failed("cannot compile here", &e))?;
+        wasmtime::Engine::new(&config::compiling(true)).map_err(|e| failed("cannot compile here", &e))?;
     let code = engine.precompile_component(&wasm).map_err(|e| ChildError::Refused(format!("{e:#}")))?;
     let mut out = io::stdout().lock();
     out.write_all(&code).and_then(|()| out.flush()).map_err(|e| failed("cannot hand the code over", &e))
