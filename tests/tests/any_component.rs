@@ -120,8 +120,13 @@ fn changed() -> impl Strategy<Value = Vec<u8>> {
     )
 }
 
+/// `AYS_TEST_CASES` tries more.
+fn cases() -> u32 {
+    ays_tests::chance::setting("AYS_TEST_CASES", 200).try_into().expect("fewer would do")
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, max_shrink_iters: 50, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(), max_shrink_iters: 50, ..ProptestConfig::default() })]
 
     #[test]
     fn no_change_of_a_component_gets_the_host_into_trouble(wasm in changed()) {
@@ -140,7 +145,7 @@ fn no_module_of_wasm_smiths_gets_the_host_into_trouble() {
     let mut runner = proptest::test_runner::TestRunner::default();
     let seeds = proptest::collection::vec(any::<u8>(), 4096);
     let mut loaded = 0;
-    for _ in 0..60 {
+    for _ in 0..cases() / 3 {
         let seed = seeds.new_tree(&mut runner).unwrap().current();
         loaded += usize::from(generated(&seed).is_some_and(|wasm| tried(&wasm)));
     }
