@@ -8,10 +8,11 @@ use std::{
 
 use ays_core::{
     Id, JsonText, Timestamp,
+    capability::Grants,
     job::{Cause, Job, NewJob},
-    manifest::Limits,
+    manifest::{Limits, Manifest},
 };
-use ays_engine::{Clock, Engine, Invocation, LoadError, Options};
+use ays_engine::{Clock, Engine, HttpLimits, Invocation, LoadError, Options, Outbound, Outside, Secrets};
 
 struct SystemClock(Instant);
 
@@ -36,6 +37,28 @@ static ENGINE: LazyLock<Engine> = LazyLock::new(|| {
     Engine::new(&options, Arc::new(SystemClock(Instant::now())), None).expect("wasmtime starts")
 });
 
+/// No secrets at all.
+struct Nothing;
+
+impl Secrets for Nothing {
+    fn get(&self, _: &str) -> Result<Option<String>, String> {
+        Ok(None)
+    }
+
+    fn places(&self, _: &str) -> String {
+        "nowhere".into()
+    }
+}
+
+/// What an actor has that is granted nothing.
+fn outside(manifest: &Manifest) -> Outside {
+    Outside {
+        access: Arc::new(Grants::default().access(manifest)),
+        http: Arc::new(Outbound::new(HttpLimits::default(), Arc::new(SystemClock(Instant::now())))),
+        secrets: Arc::new(Nothing),
+    }
+}
+
 /// Does so, and checks what must hold of any component.
 pub fn tried(wasm: &[u8]) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("tokio starts");
@@ -56,6 +79,7 @@ pub fn tried(wasm: &[u8]) {
         };
         let service = new.service.clone();
         let job = Job::accepted(new, Id::from_bytes([1; 16]), "fuzz", Timestamp::from_millis(0));
+        let outside = outside(actor.manifest());
         let turn = instance
             .run(Invocation {
                 manifest: actor.manifest(),
@@ -65,6 +89,7 @@ pub fn tried(wasm: &[u8]) {
                 links: &Arc::default(),
                 linked: &Arc::from([]),
                 limits,
+                outside: &outside,
             })
             .await;
         assert!(turn.usage.peak_memory_bytes <= limits.memory_bytes);

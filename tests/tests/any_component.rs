@@ -11,10 +11,11 @@ use std::{
 
 use ays_core::{
     Id, JsonText, Timestamp,
+    capability::Grants,
     job::{Cause, Job, NewJob},
-    manifest::Limits,
+    manifest::{Limits, Manifest},
 };
-use ays_engine::{Clock, Engine, Invocation, LoadError, Options};
+use ays_engine::{Clock, Engine, HttpLimits, Invocation, LoadError, Options, Outbound, Outside, Secrets};
 use ays_hostile::{Outcome, corpus, generated};
 use proptest::{prelude::*, strategy::ValueTree as _};
 
@@ -39,6 +40,28 @@ static ENGINE: LazyLock<Engine> = LazyLock::new(|| {
     Engine::new(&options, Arc::new(TestClock(Instant::now())), None).unwrap()
 });
 
+/// No secrets at all.
+struct Nothing;
+
+impl Secrets for Nothing {
+    fn get(&self, _: &str) -> Result<Option<String>, String> {
+        Ok(None)
+    }
+
+    fn places(&self, _: &str) -> String {
+        "nowhere".into()
+    }
+}
+
+/// What an actor has that is granted nothing.
+fn outside(manifest: &Manifest) -> Outside {
+    Outside {
+        access: Arc::new(Grants::default().access(manifest)),
+        http: Arc::new(Outbound::new(HttpLimits::default(), Arc::new(TestClock(Instant::now())))),
+        secrets: Arc::new(Nothing),
+    }
+}
+
 /// Loads it and runs its action `go`. Returns whether it was loaded.
 fn tried(wasm: &[u8]) -> bool {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -62,6 +85,7 @@ fn tried(wasm: &[u8]) -> bool {
         };
         let service = new.service.clone();
         let job = Job::accepted(new, Id::from_bytes([1; 16]), "test", Timestamp::from_millis(0));
+        let outside = outside(actor.manifest());
         let turn = instance
             .run(Invocation {
                 manifest: actor.manifest(),
@@ -71,6 +95,7 @@ fn tried(wasm: &[u8]) -> bool {
                 links: &Arc::default(),
                 linked: &Arc::from([]),
                 limits,
+                outside: &outside,
             })
             .await;
         assert!(turn.usage.peak_memory_bytes <= limits.memory_bytes);
