@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
+    io::Read as _,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -66,7 +67,7 @@ impl Actors {
 
     async fn add(&mut self, engine: &Engine, file: &Path) -> anyhow::Result<()> {
         let began = clock::instant();
-        let wasm = fs::read(file).context("cannot read it")?;
+        let wasm = read(file, engine.component_bytes())?;
         let actor = engine.load(&wasm).await?;
         let name = actor.manifest().name.as_str().to_owned();
         if let Some(other) = self.by_name.get(&name) {
@@ -98,6 +99,18 @@ impl Actors {
             .map(|(name, loaded)| (name.to_owned(), Manifest::clone(loaded.actor.manifest())))
             .collect()
     }
+}
+
+/// A component's file. Of one that has more than `most` bytes no more is read than shows it.
+///
+/// # Errors
+/// If it cannot be read.
+pub fn read(file: &Path, most: u64) -> anyhow::Result<Vec<u8>> {
+    let mut wasm = Vec::new();
+    fs::File::open(file)
+        .and_then(|open| open.take(most.saturating_add(1)).read_to_end(&mut wasm))
+        .with_context(|| format!("cannot read {}", file.display()))?;
+    Ok(wasm)
 }
 
 fn components(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {

@@ -152,6 +152,7 @@ async fn run(
         store: store.clone(),
         actors: actors.clone(),
         granting: granting.clone(),
+        limits: settings.dispatcher.limits,
         hub,
         cancels,
         namespace: settings.namespace.as_str().into(),

@@ -26,6 +26,7 @@ pub mod hrd;
 pub mod id;
 pub mod job;
 pub mod json;
+mod limits;
 pub mod manifest;
 pub mod name;
 pub mod partition;

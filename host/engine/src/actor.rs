@@ -7,7 +7,7 @@ use ays_core::{
     manifest::{Limits, Manifest},
 };
 
-use crate::{Clock, Instance, bindings::ActorPre, state::State};
+use crate::{Clock, Instance, bindings::ActorPre, breach, state::State};
 
 /// Where a component's code came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +26,7 @@ pub struct Actor {
     pub(crate) compiled: Compiled,
     pub(crate) pre: ActorPre<State>,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) limited: bool,
 }
 
 impl Actor {
@@ -54,7 +55,7 @@ impl Actor {
     /// # Errors
     /// If the component's own start takes more than `limits`, or traps, or no more instances can be had.
     pub async fn instantiate(&self, limits: &Limits) -> Result<Instance, Failure> {
-        Instance::new(&self.pre, &self.clock, limits).await
+        Instance::new(&self.pre, &self.clock, limits, self.limited).await.map_err(|e| breach::failure(&e))
     }
 }
 

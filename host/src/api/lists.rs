@@ -69,6 +69,7 @@ fn actor_view(context: &Context, name: &str, loaded: &Loaded) -> Value {
         "granted": access.granted(),
         "denied": access.denied_to_it(),
         "missing": access.missing(),
+        "limits": context.limits.of(actor.manifest()),
     })
 }
 

@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context as _, bail, ensure};
 use serde_json::Value;
 
-use super::{inspect, print};
+use super::{compiling::Compiling, inspect, print};
 
 /// The target that actors are compiled for.
 const TARGET: &str = "wasm32-wasip2";
@@ -23,6 +23,8 @@ pub(super) struct Args {
     /// Where the components go, as ACTOR.wasm
     #[arg(long, value_name = "DIR", env = "AYS_ACTORS", default_value = "actors")]
     out: PathBuf,
+    #[command(flatten)]
+    compiling: Compiling,
     /// Further arguments for cargo, as --no-default-features
     #[arg(last = true, value_name = "CARGO ARGS")]
     cargo: Vec<String>,
@@ -41,7 +43,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
         for component in components {
             let wasm =
                 fs::read(&component).with_context(|| format!("cannot read {}", component.display()))?;
-            let actor = inspect::load(&wasm).with_context(|| component.display().to_string())?;
+            let actor =
+                inspect::load(&wasm, &args.compiling).with_context(|| component.display().to_string())?;
             let name = &actor.manifest().name;
             let out = args.out.join(format!("{name}.wasm"));
             put(&wasm, &out).with_context(|| format!("cannot write {}", out.display()))?;

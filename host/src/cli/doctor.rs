@@ -6,7 +6,7 @@ use ays_engine::{CodeCache, Engine, Pooling};
 use clap::builder::BoolishValueParser;
 use serde::Serialize;
 
-use super::{AlreadyTold, print, print_json};
+use super::{AlreadyTold, compiling::Compiling, print, print_json};
 use crate::{actors::Actors, clock::SystemClock, door::command_queue, store};
 
 /// What `doctor` takes.
@@ -30,6 +30,8 @@ pub(super) struct Args {
     /// The folder for compiled code; `none` compiles each time
     #[arg(long, value_name = "DIR", env = "AYS_CODE_CACHE", default_value = ".ays/code")]
     code_cache: PathBuf,
+    #[command(flatten)]
+    compiling: Compiling,
     /// Print what was found as JSON
     #[arg(long, env = "AYS_JSON", value_parser = BoolishValueParser::new())]
     json: bool,
@@ -119,7 +121,7 @@ async fn engine_and_actors(args: &Args, findings: &mut Findings) {
             None
         }
     };
-    let engine = Engine::new(&ays_engine::Options::default(), Arc::new(SystemClock::default()), cache);
+    let engine = Engine::new(&args.compiling.options(1000), Arc::new(SystemClock::default()), cache);
     let engine = match engine {
         Ok(engine) => engine,
         Err(why) => {

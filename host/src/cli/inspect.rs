@@ -3,13 +3,13 @@
 use std::{path::PathBuf, sync::Arc};
 
 use anyhow::Context as _;
-use ays_core::manifest::{Limits, Manifest};
+use ays_core::manifest::{LimitPolicy, Manifest};
 use ays_engine::{Actor, Engine};
 use clap::builder::BoolishValueParser;
 use serde_json::json;
 
-use super::{print, print_json};
-use crate::clock::SystemClock;
+use super::{compiling::Compiling, limits, print, print_json};
+use crate::{actors, clock::SystemClock};
 
 /// What `inspect` takes.
 #[derive(Debug, clap::Args)]
@@ -17,14 +17,16 @@ pub(super) struct Args {
     /// The component
     #[arg(value_name = "FILE")]
     file: PathBuf,
+    #[command(flatten)]
+    compiling: Compiling,
     /// Print JSON
     #[arg(long, env = "AYS_JSON", value_parser = BoolishValueParser::new())]
     json: bool,
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<()> {
-    let wasm = std::fs::read(&args.file).with_context(|| format!("cannot read {}", args.file.display()))?;
-    let actor = load(&wasm).with_context(|| args.file.display().to_string())?;
+    let wasm = actors::read(&args.file, args.compiling.component_size)?;
+    let actor = load(&wasm, &args.compiling).with_context(|| args.file.display().to_string())?;
     let manifest = actor.manifest();
     if args.json {
         return print_json(&json!({
@@ -32,15 +34,15 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
             "digest": &**actor.digest(),
             "size_bytes": actor.size(),
             "manifest": &**manifest,
+            "limits": LimitPolicy::default().of(manifest),
         }));
     }
     print(&describe(&actor, manifest))
 }
 
 /// Loads one component by itself.
-pub(super) fn load(wasm: &[u8]) -> anyhow::Result<Arc<Actor>> {
-    let options = ays_engine::Options { instances: 4, ..ays_engine::Options::default() };
-    let engine = Engine::new(&options, Arc::new(SystemClock::default()), None)
+pub(super) fn load(wasm: &[u8], compiling: &Compiling) -> anyhow::Result<Arc<Actor>> {
+    let engine = Engine::new(&compiling.options(4), Arc::new(SystemClock::default()), None)
         .map_err(|e| anyhow::anyhow!("cannot start the WebAssembly engine: {e:#}"))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     Ok(runtime.block_on(engine.load(wasm))?)
@@ -64,17 +66,13 @@ fn describe(actor: &Actor, manifest: &Manifest) -> String {
     for unknown in &manifest.capabilities.unknown {
         let _ = writeln!(out, "not known     {unknown} (this host cannot grant it)");
     }
-    let limits = Limits::default().with(&manifest.limits, &Limits::CEILING);
-    let _ = writeln!(
-        out,
-        "limits        {} MiB memory, {} ms CPU, {} ms wall time, {} KiB log, {} KiB data, {} events",
-        limits.memory_bytes >> 20,
-        limits.cpu_ms,
-        limits.wall_ms,
-        limits.log_bytes >> 10,
-        limits.data_bytes >> 10,
-        limits.events
-    );
+    let policy = LimitPolicy::default();
+    for line in limits::lines(manifest, &policy) {
+        let _ = writeln!(out, "{line}");
+    }
+    for line in limits::above(manifest, &policy) {
+        let _ = writeln!(out, "note          {line}");
+    }
     for action in &manifest.actions {
         let recurs = action.recurring.as_ref().map(|r| format!(", every {}", r.period)).unwrap_or_default();
         let _ = writeln!(out, "action        {}{recurs}", action.name);

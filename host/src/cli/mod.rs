@@ -5,11 +5,14 @@ mod ask;
 mod build;
 mod check;
 mod client;
+mod compiling;
 mod doctor;
 mod inspect;
 mod kinds;
+mod limits;
 mod look;
 mod serve;
+mod size;
 mod table;
 
 use std::process::ExitCode;
@@ -63,6 +66,9 @@ enum Command {
     /// Events that no event filter took
     #[command(subcommand)]
     Events(look::Look<kinds::All, kinds::EventId>),
+    /// Compile a component from standard input to standard output: what a host has a process of its own do
+    #[command(name = compiling::COMMAND, hide = true)]
+    CompileComponent(compiling::Child),
 }
 
 /// Why a command ended with 1: its own words have been written already.
@@ -88,6 +94,7 @@ pub fn main() -> ExitCode {
         Command::Events(look) => look::look("events", look),
         Command::Jobs(jobs) => look::jobs(jobs),
         Command::Dead(dead) => look::dead(dead),
+        Command::CompileComponent(child) => return compiling::child(&child),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -12,7 +12,7 @@ use ays_core::{
     manifest::{ActionSpec, Instancing, Limits, Order, STANDARD_ACTIONS},
     retry::{RetryPolicy, Verdict},
     service::Links,
-    turn::Turn,
+    turn::{Effect, Turn},
 };
 use ays_engine::{Instance, Invocation};
 use ays_store::Settled;
@@ -71,11 +71,7 @@ impl Dispatcher {
             (Some(loaded), Some(spec)) => {
                 job.digest = Some(loaded.actor.digest().clone());
                 let manifest = loaded.actor.manifest();
-                let limits = self
-                    .settings
-                    .limits
-                    .with(&manifest.limits, &self.settings.ceiling)
-                    .with(&spec.limits, &self.settings.ceiling);
+                let limits = self.settings.limits.of_action(manifest, spec);
                 let outside = &*self.granting.outside(manifest);
                 let invocation = Invocation {
                     manifest,
@@ -87,10 +83,23 @@ impl Dispatcher {
                     limits,
                     outside,
                 };
-                run(resident, loaded, invocation, &limits).await
+                let turn = run(resident, loaded, invocation, &limits).await;
+                self.within_rate(service, turn, &limits)
             }
         };
         self.settle(job, turn, spec, patched)
+    }
+
+    /// The turn, or its failure if its events are more than the service may emit now.
+    fn within_rate(&self, service: &ServiceKey, turn: Turn, limits: &Limits) -> Turn {
+        if turn.outcome.is_err() || turn.effects.is_empty() {
+            return turn;
+        }
+        let events = turn.effects.iter().filter(|effect| matches!(effect, Effect::Emit(_))).count();
+        match self.rates.take(service, events as u64, limits, clock::instant()) {
+            Ok(()) => turn,
+            Err(failure) => Turn { outcome: Err(failure), data: None, effects: Vec::new(), ..turn },
+        }
     }
 
     fn settle(
