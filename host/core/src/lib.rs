@@ -12,7 +12,7 @@
 //! | what people and programs write | [`blueprint`], [`command`], [`problem`] |
 //! | what there is: services, event filters, schedules, jobs | [`service`], [`filter`], [`schedule`], [`job`] |
 //! | what comes in | [`event`] |
-//! | what a job did | [`turn`] |
+//! | what a job did | [`turn`], [`kv`] |
 //! | what happens next | [`routing`], [`retry`], [`run`], [`changes`] |
 //! | who does it, where several hosts share a namespace | [`partition`] |
 
@@ -26,6 +26,7 @@ pub mod hrd;
 pub mod id;
 pub mod job;
 pub mod json;
+pub mod kv;
 mod limits;
 pub mod manifest;
 pub mod name;

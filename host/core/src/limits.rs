@@ -123,6 +123,8 @@ limits! {
     changes: Count, 1_000, 10_000;
     /// All that a job emits and changes together, in bytes: it is held in memory until the job has ended.
     turn_bytes: Bytes, 16 << 20, 256 << 20;
+    /// The service's key-value pairs, keys and values together, in bytes.
+    kv_bytes: Bytes, 16 << 20, 128 << 20;
 }
 
 impl WantedLimits {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Id, JsonText, ServiceKey, Timestamp, job::JobState};
+use crate::{Id, JsonText, ServiceKey, Timestamp, job::JobState, kv};
 
 /// A service and its whole record. Its JSON is what the API shows.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -22,6 +22,9 @@ pub struct Service {
     /// How its life-cycle actions (`init`, `install`, …) last ended. Event handlers and occurrences are not kept here.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub actions: BTreeMap<String, ActionStatus>,
+    /// How many key-value pairs it has.
+    #[serde(default, skip_serializing_if = "kv::Usage::is_empty")]
+    pub kv: kv::Usage,
     /// When it was created.
     pub created_at: Timestamp,
     /// When its data was last changed.

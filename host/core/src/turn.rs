@@ -5,6 +5,7 @@ use crate::{
     event::NewEvent,
     filter::EventFilter,
     job::{Failure, LogLine, Usage},
+    kv,
     schedule::Recurring,
 };
 
@@ -44,4 +45,6 @@ pub enum Effect {
         /// Which action.
         action: String,
     },
+    /// The service's key-value pairs change. A turn has one such effect at most.
+    Keep(kv::Change),
 }

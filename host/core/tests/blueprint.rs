@@ -74,6 +74,7 @@ fn apply(changes: Changes, current: &mut Current) {
             applied: new.applied,
             links: new.links,
             actions: BTreeMap::new(),
+            kv: Default::default(),
             created_at: now,
             updated_at: now,
         };

@@ -268,6 +268,7 @@ fn a_service_an_event_and_a_filter_are_read_back_as_they_were_written() {
             producers: BTreeMap::from([("node".into(), vec![key.clone(), "node__n".parse().unwrap()])]),
         },
         actions: BTreeMap::from([("install".into(), status)]),
+        kv: Default::default(),
         created_at: now,
         updated_at: now,
     });

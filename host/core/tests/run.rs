@@ -39,6 +39,7 @@ fn service(name: &str, producers: &[&str], done: &[&str]) -> Service {
         applied: JsonText::empty_object(),
         links: Links { parent: None, producers: producers_by_role },
         actions: done.iter().map(|action| ((*action).to_owned(), status(JobState::Ok))).collect(),
+        kv: Default::default(),
         created_at: Timestamp::from_millis(0),
         updated_at: Timestamp::from_millis(0),
     }

@@ -21,7 +21,7 @@ pub use step::{
     Ticked, Work,
 };
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use async_trait::async_trait;
 use ays_core::{
@@ -170,6 +170,17 @@ pub trait Store: Send + Sync + 'static {
     async fn jobs(&self, query: JobQuery, paging: Paging) -> Result<Page<Job>>;
     /// One job.
     async fn job(&self, id: Id) -> Result<Option<Job>>;
+    /// The value of a service's pair of this key, if there is one. Who takes the service's jobs reads what all turns that
+    /// are committed left.
+    async fn kv_get(&self, service: &ServiceKey, key: &str) -> Result<Option<Arc<[u8]>>>;
+    /// Up to `limit` keys of a service's pairs that begin with `prefix` and come after `after`, in the order of their bytes.
+    async fn kv_keys(
+        &self,
+        service: &ServiceKey,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<String>>;
     /// One run.
     async fn run(&self, id: Id) -> Result<Option<Run>>;
     /// The runs that have not ended, oldest first.

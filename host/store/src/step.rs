@@ -6,6 +6,7 @@ use ays_core::{
     Id, JsonText, ServiceKey, Timestamp,
     event::NewEvent,
     job::{Job, NewJob},
+    kv,
     service::Links,
     turn::Effect,
 };
@@ -124,6 +125,8 @@ pub struct Work {
     pub service: ServiceKey,
     /// Its data as it is before the first of these jobs.
     pub data: JsonText,
+    /// How many key-value pairs it has before the first of these jobs.
+    pub kv: kv::Usage,
     /// The services it is linked to.
     pub links: Arc<Links>,
     /// Their data as it is now, those of `links` that exist; for reading only.
@@ -146,9 +149,9 @@ pub struct Settled {
     pub data: Option<JsonText>,
     /// What else is to happen, in order. Void unless `ok`.
     pub effects: Vec<Effect>,
-    /// The job of the same take whose turn left the data that this attempt was made on, if one did. Should that turn turn
-    /// out void, since its job was cancelled meanwhile, so is this attempt: its job is back in the mailbox as if it
-    /// had been released.
+    /// The job of the same take whose turn left the data, or the key-value pairs, that this attempt was made on, if one
+    /// did. Should that turn turn out void, since its job was cancelled meanwhile, so is this attempt: its job is back in
+    /// the mailbox as if it had been released.
     pub after: Option<Id>,
 }
 

@@ -194,6 +194,18 @@ impl Store for WatchedStore {
     async fn job(&self, id: Id) -> Result<Option<Job>> {
         self.inner.job(id).await
     }
+    async fn kv_get(&self, service: &ServiceKey, key: &str) -> Result<Option<Arc<[u8]>>> {
+        self.inner.kv_get(service, key).await
+    }
+    async fn kv_keys(
+        &self,
+        service: &ServiceKey,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<String>> {
+        self.inner.kv_keys(service, prefix, after, limit).await
+    }
     async fn run(&self, id: Id) -> Result<Option<Run>> {
         self.inner.run(id).await
     }

@@ -272,6 +272,7 @@ impl<'a> Planner<'a> {
             applied,
             links,
             actions: BTreeMap::new(),
+            kv: Default::default(),
             created_at: never,
             updated_at: never,
         };

@@ -201,6 +201,14 @@ impl Access {
         self.check(|capability| capability.covers(&wanted), || wanted.clone())
     }
 
+    /// Whether it may keep key-value pairs.
+    ///
+    /// # Errors
+    /// What would be needed.
+    pub fn kv(&self) -> Result<(), Denied> {
+        self.check(|capability| *capability == Capability::Kv, || Capability::Kv)
+    }
+
     /// Whether it may emit this event.
     ///
     /// # Errors

@@ -11,6 +11,7 @@
 //! | `secret api_key` | to read the secret of this name |
 //! | `emit order_*` | to emit events whose names begin so |
 //! | `listen order_*` | to subscribe to them |
+//! | `kv` | to keep key-value pairs with its service |
 //! | `events` | `emit *` and `listen *`, as manifests said it at first |
 //!
 //! **An actor has what it asks for and is granted, and is not denied.** Events are the exception: an actor that says
@@ -51,6 +52,8 @@ pub enum Capability {
     Emit(EventPattern),
     /// Subscribing to events.
     Listen(EventPattern),
+    /// Key-value pairs of the service's own.
+    Kv,
 }
 
 /// A capability that is none: says what is wrong and what would be right.
@@ -66,7 +69,7 @@ impl InvalidCapability {
 }
 
 /// The first words of capabilities.
-const KINDS: [&str; 4] = ["http", "secret", "emit", "listen"];
+const KINDS: [&str; 5] = ["http", "secret", "emit", "listen", "kv"];
 
 impl Capability {
     /// Whether whoever has this one has the other one, too.
@@ -77,6 +80,7 @@ impl Capability {
             (Self::Emit(own), Self::Emit(other)) | (Self::Listen(own), Self::Listen(other)) => {
                 own.covers(other)
             }
+            (Self::Kv, Self::Kv) => true,
             _ => false,
         }
     }
@@ -95,6 +99,10 @@ impl FromStr for Capability {
             "secret" => rest.parse().map(Self::Secret).map_err(wrong),
             "emit" => rest.parse().map(Self::Emit).map_err(wrong),
             "listen" => rest.parse().map(Self::Listen).map_err(wrong),
+            "kv" if rest.is_empty() => Ok(Self::Kv),
+            "kv" => {
+                Err(wrong(format!("has `{rest}` after `kv`, which stands by itself; `kv` would be right")))
+            }
             _ => {
                 let meant = nearest(kind, KINDS).map(|meant| format!("did you mean `{meant}`? "));
                 Err(wrong(format!(
@@ -114,6 +122,7 @@ impl fmt::Display for Capability {
             Self::Secret(name) => write!(f, "secret {name}"),
             Self::Emit(event) => write!(f, "emit {event}"),
             Self::Listen(event) => write!(f, "listen {event}"),
+            Self::Kv => f.write_str("kv"),
         }
     }
 }

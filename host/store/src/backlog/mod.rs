@@ -166,9 +166,10 @@ impl Backlog {
                 continue;
             }
             let ids = ids.into_iter().map(|id| (id, self.cache.remove(id))).collect();
-            let (data, links) = (entry.known.service.data.clone(), entry.known.links.clone());
+            let (service, links) = (&entry.known.service, entry.known.links.clone());
+            let (data, kv) = (service.data.clone(), service.kv);
             let linked = self.linked(&links);
-            taken.push(Taken { work: Work { service: key, data, links, linked, jobs: Vec::new() }, ids });
+            taken.push(Taken { work: Work { service: key, data, kv, links, linked, jobs: Vec::new() }, ids });
         }
         taken
     }

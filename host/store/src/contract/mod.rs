@@ -20,6 +20,7 @@ pub mod applying;
 pub mod asking;
 mod bed;
 pub mod committing;
+pub mod keeping;
 pub mod model;
 mod reference;
 pub mod taking;
@@ -75,6 +76,11 @@ macro_rules! contract {
             a_run_goes_step_by_step_and_a_failure_stops_it
             a_job_that_has_not_ended_can_be_cancelled
             an_attempt_cannot_end_as_running
+        );
+        $crate::contract!(@module $place, keeping,
+            pairs_are_committed_with_their_turn_and_are_their_services_own
+            a_turn_that_does_not_count_keeps_nothing
+            keys_come_in_the_order_of_their_bytes_page_by_page
         );
         $crate::contract!(@module $place, applying,
             applying_creates_updates_and_subscribes_in_one_commit

@@ -8,6 +8,7 @@ use ays_core::{
     event::NewEvent,
     filter::EventFilter,
     job::{Cause, Job, JobState, NewJob},
+    kv,
     run::{NewRun, Task},
     schedule::{Missed, Recurring},
     turn::Effect,
@@ -81,6 +82,8 @@ enum Eff {
     RemoveFilter(NewFilter),
     SetSchedule(Every),
     RemoveSchedule,
+    /// What becomes of a few keys.
+    Keep(Vec<(u8, Option<u8>)>),
 }
 
 type NewFilter = (bool, &'static str, Option<u8>);
@@ -110,6 +113,7 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
         1 => new_filter.clone().prop_map(Eff::RemoveFilter),
         1 => every.clone().prop_map(Eff::SetSchedule),
         1 => Just(Eff::RemoveSchedule),
+        3 => vec((0..6u8, proptest::option::weighted(0.6, any::<u8>())), 1..4).prop_map(Eff::Keep),
     ];
     let outcome = prop_oneof![
         6 => (proptest::option::of(any::<u8>()), vec(effect, 0..4)).prop_map(|(data, effects)| Outcome::Ok { data, effects }),
@@ -333,7 +337,8 @@ impl Both {
         for work in work {
             let mut expected = self.reference.available(&work.service, now);
             expected.truncate(jobs);
-            assert_eq!(work.data, self.reference.services[&work.service].data);
+            let known = &self.reference.services[&work.service];
+            assert_eq!((&work.data, work.kv), (&known.data, known.kv_usage));
             let places: Vec<_> = work.jobs.iter().map(|job| self.reference.place(job.id)).collect();
             assert_eq!(places, expected);
             expected.into_iter().for_each(|at| self.reference.jobs[at].taken = true);
@@ -372,7 +377,12 @@ impl Both {
         let services = store.services(ServiceQuery::default(), all()).await.unwrap().items;
         assert_eq!(services.len(), reference.services.len());
         for (service, (key, known)) in services.iter().zip(&reference.services) {
-            assert_eq!((&service.key, &service.data), (key, &known.data));
+            assert_eq!((&service.key, &service.data, service.kv), (key, &known.data, known.kv_usage));
+            let keys = store.kv_keys(key, "", None, 10).await.unwrap();
+            assert!(keys.iter().eq(known.kv.keys()), "{keys:?}");
+            for (of, value) in &known.kv {
+                assert_eq!(store.kv_get(key, of).await.unwrap().as_ref(), Some(value));
+            }
             let actions = service.actions.iter().map(|(action, status)| (action.clone(), status.state));
             assert_eq!(actions.collect::<std::collections::BTreeMap<_, _>>(), known.actions);
         }
@@ -437,6 +447,14 @@ fn settled(job: Job, how: Outcome, now: ays_core::Timestamp) -> Settled {
                     Effect::SetSchedule { action: "again".into(), recurring: recurring(every) }
                 }
                 Eff::RemoveSchedule => Effect::RemoveSchedule { action: "again".into() },
+                Eff::Keep(writes) => {
+                    // What they come to is for the host to know; the store keeps it.
+                    let usage = kv::Usage { keys: writes.len() as u64, bytes: writes[0].0.into() };
+                    let write = |(key, value): (u8, Option<u8>)| {
+                        (format!("k{key}"), value.map(|value| [value].into()))
+                    };
+                    Effect::Keep(kv::Change { writes: writes.into_iter().map(write).collect(), usage })
+                }
             };
             let data = data.map(|n| json(&format!("{{\"n\":{n}}}")));
             Settled { data, effects: effects.into_iter().map(effect).collect(), ..ok(job, now) }

@@ -1,7 +1,10 @@
 //! A store as simple as can be: lists in memory, searched from the front. What it does is right because it can be seen
 //! to be; stores are compared with it.
 
-use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
+use std::{
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
+    sync::Arc,
+};
 
 use ays_core::{
     Id, JsonText, ServiceKey, Timestamp,
@@ -9,6 +12,7 @@ use ays_core::{
     event::NewEvent,
     filter::EventFilter,
     job::{Cause, Job, JobState, NewJob},
+    kv,
     run::{self, NewRun, Run},
     schedule::Schedule,
     turn::Effect,
@@ -35,6 +39,8 @@ pub(super) struct Known {
 pub(super) struct KnownService {
     pub(super) data: JsonText,
     pub(super) actions: BTreeMap<String, JobState>,
+    pub(super) kv: BTreeMap<String, Arc<[u8]>>,
+    pub(super) kv_usage: kv::Usage,
 }
 
 #[derive(Debug, Default)]
@@ -121,7 +127,8 @@ impl Reference {
     pub(super) fn apply(&mut self, changes: Changes, runs: &[Id], now: Timestamp) {
         for new in changes.create {
             if let Entry::Vacant(vacant) = self.services.entry(new.key) {
-                vacant.insert(KnownService { data: new.data, actions: BTreeMap::new() });
+                let (actions, kv, kv_usage) = Default::default();
+                vacant.insert(KnownService { data: new.data, actions, kv, kv_usage });
                 new.jobs.into_iter().for_each(|job| self.push(job, now));
             }
         }
@@ -227,6 +234,16 @@ impl Reference {
             }
             Effect::RemoveSchedule { action } => {
                 self.schedules.remove(&(service, action));
+            }
+            Effect::Keep(change) => {
+                let known = self.services.get_mut(&service).expect("the service");
+                known.kv_usage = change.usage;
+                for (key, value) in change.writes {
+                    match value {
+                        Some(value) => drop(known.kv.insert(key, value)),
+                        None => drop(known.kv.remove(&key)),
+                    }
+                }
             }
         }
     }

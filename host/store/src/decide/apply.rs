@@ -30,6 +30,7 @@ impl<W: World> Decider<'_, W> {
                 applied: new.applied.clone(),
                 links: new.links.clone(),
                 actions: Default::default(),
+                kv: Default::default(),
                 created_at: self.now,
                 updated_at: self.now,
             }));

@@ -1,10 +1,10 @@
 //! Attempts of jobs that have ended, jobs that are cancelled, dead letters that are retried.
 
 use ays_core::{
-    JsonText,
+    JsonText, ServiceKey,
     changes::NewSchedule,
     job::{Cause, Job, JobState, NewJob},
-    run,
+    kv, run,
     service::ActionStatus,
     turn::Effect,
 };
@@ -100,7 +100,19 @@ impl<W: World> Decider<'_, W> {
                 self.set_schedule(NewSchedule { service: service.clone(), action, recurring, waits_for })
             }
             Effect::RemoveSchedule { action } => self.reschedule(service, action, |_, _| None),
+            Effect::Keep(change) => self.keep(service, change),
         }
+    }
+
+    /// The service's key-value pairs change.
+    fn keep(&mut self, service: &ServiceKey, change: &kv::Change) -> Result<(), W::Stop> {
+        let Some(known) = self.world.service(service)? else { return Ok(()) };
+        if known.service.kv != change.usage {
+            known.service.kv = change.usage;
+            self.group.services.insert(service.clone());
+        }
+        self.group.kv.entry(service.clone()).or_default().extend(change.writes.clone());
+        Ok(())
     }
 
     /// An attempt has ended: keeps how life-cycle actions ended, and tells schedules and the run.

@@ -8,7 +8,7 @@ use std::{
     sync::Arc,
 };
 
-use ays_core::{Id, ServiceKey, event::EventRecord, filter::Subscription, job::Job, run::Run};
+use ays_core::{Id, ServiceKey, event::EventRecord, filter::Subscription, job::Job, kv, run::Run};
 use bytes::Bytes;
 
 use crate::DeadLetter;
@@ -40,6 +40,8 @@ pub(crate) struct Group {
     pub(crate) unmatched: Vec<EventRecord>,
     /// Services whose record changed.
     pub(crate) services: HashSet<ServiceKey>,
+    /// Key-value pairs that changed, by service.
+    pub(crate) kv: BTreeMap<ServiceKey, kv::Writes>,
     /// Schedules that changed or are gone.
     pub(crate) schedules: BTreeSet<(ServiceKey, String)>,
     /// Event filters that changed, by number; none: removed.
@@ -79,6 +81,7 @@ impl Group {
             && self.undead.is_empty()
             && self.unmatched.is_empty()
             && self.services.is_empty()
+            && self.kv.is_empty()
             && self.schedules.is_empty()
             && self.filters.is_empty()
             && self.runs.is_empty()
@@ -87,6 +90,12 @@ impl Group {
 
     /// About how many rows it writes.
     pub(crate) fn size(&self) -> usize {
-        self.arrived.len() + self.kept.len() + self.ended.len() + self.dead.len() + self.unmatched.len()
+        let pairs: usize = self.kv.values().map(BTreeMap::len).sum();
+        self.arrived.len()
+            + self.kept.len()
+            + self.ended.len()
+            + self.dead.len()
+            + self.unmatched.len()
+            + pairs
     }
 }

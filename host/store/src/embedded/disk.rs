@@ -7,6 +7,7 @@
 //! |---|---|---|
 //! | `meta` | `identity`, `last-id`, `claim/DOOR`, `piece/NUMBER`, `grant/ACTOR` | text, 16 bytes, number, [`Piece`](super::history::Piece), [`Granted`](ays_core::capability::Granted) |
 //! | `services` | service | [`Service`](ays_core::service::Service) |
+//! | `kv` | service, 0, key | the bytes of a key-value pair's value, not JSON |
 //! | `filters` | number, 8 bytes | [`Subscription`](ays_core::filter::Subscription) |
 //! | `schedules` | service, 0, action | [`Schedule`](ays_core::schedule::Schedule) |
 //! | `runs` | id | [`Run`](ays_core::run::Run) that is under way |
@@ -14,7 +15,7 @@
 //! | `dead` | id | [`DeadLetter`](crate::DeadLetter) |
 //! | `history-NUMBER`, `history-NUMBER-index` | | see [`history`](super::history) |
 //!
-//! Values are JSON, so that they can grow members. Numbers are big-endian, so that they sort.
+//! Other values are JSON, so that they can grow members. Numbers are big-endian, so that they sort.
 
 use std::path::Path;
 
@@ -33,6 +34,7 @@ pub(super) struct Disk {
     pub(super) db: Database,
     pub(super) meta: Keyspace,
     pub(super) services: Keyspace,
+    pub(super) kv: Keyspace,
     pub(super) filters: Keyspace,
     pub(super) schedules: Keyspace,
     pub(super) runs: Keyspace,
@@ -58,6 +60,8 @@ impl Disk {
         Ok(Self {
             meta: keyspace("meta")?,
             services: keyspace("services")?,
+            // Stores of a time before there were key-value pairs have none.
+            kv: db.keyspace("kv", KeyspaceCreateOptions::default).map_err(io)?,
             filters: keyspace("filters")?,
             schedules: keyspace("schedules")?,
             runs: keyspace("runs")?,
@@ -102,6 +106,11 @@ pub(super) fn id_at_end(key: &[u8]) -> Result<Id> {
 
 pub(super) fn schedule_key(service: &ServiceKey, action: &str) -> Vec<u8> {
     [service.as_str().as_bytes(), &[0], action.as_bytes()].concat()
+}
+
+/// The key of a key-value pair; without a key of its own, what those of a service begin with.
+pub(super) fn kv_key(service: &ServiceKey, key: &str) -> Vec<u8> {
+    [service.as_str().as_bytes(), &[0], key.as_bytes()].concat()
 }
 
 /// What keys of grants begin with; the actor follows.

@@ -333,6 +333,22 @@ impl Store for Embedded {
         queries::job(&self.shared.reading()?, &self.shared, id)
     }
 
+    async fn kv_get(&self, service: &ServiceKey, key: &str) -> Result<Option<Arc<[u8]>>> {
+        queries::kv_get(&self.shared.reading()?, service, key)
+    }
+
+    async fn kv_keys(
+        &self,
+        service: &ServiceKey,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<String>> {
+        let (service, prefix, after) = (service.clone(), prefix.to_owned(), after.map(str::to_owned));
+        self.read(move |reading, _| queries::kv_keys(&reading, &service, &prefix, after.as_deref(), limit))
+            .await
+    }
+
     async fn run(&self, id: Id) -> Result<Option<Run>> {
         queries::run(&self.shared.reading()?, id)
     }

@@ -4,6 +4,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     ops::Bound,
+    sync::Arc,
 };
 
 use ays_core::{
@@ -21,7 +22,7 @@ use serde::de::DeserializeOwned;
 
 use super::{
     Reading, Shared,
-    disk::{GRANT, claim_key, entry, id_at_end, io, schedule_key},
+    disk::{GRANT, claim_key, entry, id_at_end, io, kv_key, schedule_key},
     history::{Rows, job_key, run_key, service_prefix, unmatched_key},
 };
 use crate::{
@@ -60,6 +61,32 @@ pub(super) fn services(reading: &Reading, query: &ServiceQuery, paging: &Paging)
 
 pub(super) fn service(reading: &Reading, key: &ServiceKey) -> Result<Option<Service>> {
     get(&reading.disk.snapshot(), &reading.disk.services, key.as_str().as_bytes())
+}
+
+pub(super) fn kv_get(reading: &Reading, service: &ServiceKey, key: &str) -> Result<Option<Arc<[u8]>>> {
+    let found = reading.disk.kv.get(kv_key(service, key)).map_err(io)?;
+    Ok(found.map(|bytes| bytes.as_ref().into()))
+}
+
+pub(super) fn kv_keys(
+    reading: &Reading,
+    service: &ServiceKey,
+    prefix: &str,
+    after: Option<&str>,
+    limit: usize,
+) -> Result<Vec<String>> {
+    let own = kv_key(service, "").len();
+    let prefix = kv_key(service, prefix);
+    let from = match after {
+        Some(after) if kv_key(service, after) >= prefix => Bound::Excluded(kv_key(service, after)),
+        _ => Bound::Included(prefix.clone()),
+    };
+    let rows = reading.disk.snapshot().range(&reading.disk.kv, (from, Bound::Unbounded));
+    let keys = rows.map(|guard| guard.key().map_err(io));
+    // What cannot be read is told.
+    let of_prefix = keys.take_while(|key| key.as_ref().map_or(true, |key| key.starts_with(&prefix)));
+    let text = |key: &[u8]| String::from_utf8_lossy(key.get(own..).unwrap_or_default()).into_owned();
+    of_prefix.take(limit).map(|key| key.map(|key| text(&key))).collect()
 }
 
 pub(super) fn filters(reading: &Reading, query: &FilterQuery, paging: &Paging) -> Result<Page<Subscription>> {

@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 
 use super::{
     Shared,
-    disk::{Disk, GRANT, claim_key, io, schedule_key},
+    disk::{Disk, GRANT, claim_key, io, kv_key, schedule_key},
     history::{History, job_key, run_key, unmatched_key},
     opening::Belongings,
     state::State,
@@ -299,6 +299,14 @@ impl Writer {
             match subscription {
                 Some(subscription) => batch.insert(&disk.filters, seq.to_be_bytes(), to_json(subscription)?),
                 None => batch.remove(&disk.filters, seq.to_be_bytes()),
+            }
+        }
+        for (service, writes) in &group.kv {
+            for (key, value) in writes {
+                match value {
+                    Some(value) => batch.insert(&disk.kv, kv_key(service, key), value.as_ref()),
+                    None => batch.remove(&disk.kv, kv_key(service, key)),
+                }
             }
         }
         for (door, number) in &group.claims {

@@ -13,6 +13,7 @@
 //! | `running:HOST` | hash | job → nothing, for jobs that a host has been executing for a while; for readers |
 //! | `ids` | hash | `ms` and `number` of the last id, `salt` |
 //! | `s:P`, `t:P`, `v:P` | hash | of the services of partition P: service → record, → schedules by action, → version |
+//! | `k:SERVICE`, `n:SERVICE` | hash, sorted set | a service's key-value pairs: key → value; their keys in order |
 //! | `p:P` | hash | the jobs in the mailboxes of partition P: id → record |
 //! | `filters`, `filters:version` | hash, string | number → event filter; changes whenever they do |
 //! | `runs`, `v:runs` | hash | runs under way: id → record, → version |

@@ -499,6 +499,20 @@ impl Store for Redis {
         self.shared.job(id).await
     }
 
+    async fn kv_get(&self, service: &ServiceKey, key: &str) -> Result<Option<Arc<[u8]>>> {
+        self.shared.kv_get(service, key).await
+    }
+
+    async fn kv_keys(
+        &self,
+        service: &ServiceKey,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<String>> {
+        self.shared.kv_keys(service, prefix, after, limit).await
+    }
+
     async fn run(&self, id: Id) -> Result<Option<Run>> {
         self.shared.run(id).await
     }

@@ -3,7 +3,10 @@
 //! The history is in pieces of some thousand jobs that are kept without order, since sorting what is looked at costs less
 //! than keeping everything sorted that is written.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use ays_core::{
     Id, ServiceKey,
@@ -99,6 +102,29 @@ impl Shared {
         let mut get = Args::command("HGET");
         get.push(self.keys.of('s', key)).push(key.as_str());
         bytes(self.ask_one(get).await?)?.map(|record| from_json(&record)).transpose()
+    }
+
+    pub(super) async fn kv_get(&self, service: &ServiceKey, key: &str) -> Result<Option<Arc<[u8]>>> {
+        let get = self.get(&format!("k:{service}"), key);
+        Ok(bytes(self.ask_one(get).await?)?.map(Arc::from))
+    }
+
+    pub(super) async fn kv_keys(
+        &self,
+        service: &ServiceKey,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<String>> {
+        let mut range = self.command("ZRANGE", &format!("n:{service}"));
+        match after {
+            Some(after) if after >= prefix => range.show(format_args!("({after}")),
+            _ => range.show(format_args!("[{prefix}")),
+        };
+        // No UTF-8 has this byte, so whatever begins with the prefix comes before.
+        range.push([b"(", prefix.as_bytes(), &[0xff]].concat());
+        range.push("BYLEX").push("LIMIT").push("0").show(limit);
+        texts(self.ask_one(range).await?)
     }
 
     pub(super) async fn filters(&self, query: &FilterQuery, paging: &Paging) -> Result<Page<Subscription>> {

@@ -7,6 +7,7 @@ use ays_core::{
     changes::Changes,
     job::Job,
     run::{NewRun, Run},
+    turn::Effect,
 };
 use tokio::sync::oneshot;
 
@@ -120,13 +121,26 @@ pub(super) fn size(request: &Request) -> usize {
             let raw = batch.dead.iter().map(|entry| entry.raw.len());
             (batch.events.len() + batch.jobs.len() + batch.dead.len(), args.chain(raw).sum())
         }
-        Request::Commit(attempts, ..) => (attempts.len(), attempts.iter().map(|one| one.record.len()).sum()),
+        Request::Commit(attempts, ..) => {
+            let bytes = |attempt: &Attempt| attempt.record.len() + kv_bytes(&attempt.settled.effects);
+            (attempts.len(), attempts.iter().map(bytes).sum())
+        }
         Request::Apply(changes, ..) => {
             (changes.create.len() + changes.filters.len() + changes.schedules.len(), 0)
         }
         _ => (1, 0),
     };
     rows + bytes / ROW_BYTES
+}
+
+/// About how many bytes of key-value pairs a turn writes.
+fn kv_bytes(effects: &[Effect]) -> usize {
+    let change = effects.iter().find_map(|effect| match effect {
+        Effect::Keep(change) => Some(change),
+        _ => None,
+    });
+    let writes = change.into_iter().flat_map(|change| &change.writes);
+    writes.map(|(key, value)| key.len() + value.as_ref().map_or(0, |value| value.len())).sum()
 }
 
 pub(super) fn answer(requests: Vec<Request>, answers: Vec<Answer>, after: &After) {

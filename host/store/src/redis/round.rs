@@ -188,16 +188,18 @@ pub(super) fn args(call: &Call<'_>, memory: &Memory, draft: &Draft, group: &Grou
 
 /// A key, without the namespace's prefix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Key {
+enum Key<'a> {
     /// Of a partition.
     At(char, u16),
+    Service(char, &'a ServiceKey),
     Of(&'static str),
 }
 
-impl std::fmt::Display for Key {
+impl std::fmt::Display for Key<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::At(kind, partition) => write!(f, "{kind}:{partition}"),
+            Self::Service(kind, service) => write!(f, "{kind}:{service}"),
             Self::Of(name) => f.write_str(name),
         }
     }
@@ -205,10 +207,10 @@ impl std::fmt::Display for Key {
 
 /// Commands whose arguments are gathered: one for each key.
 #[derive(Default)]
-struct Gathered(BTreeMap<(&'static str, Key), Args>);
+struct Gathered<'a>(BTreeMap<(&'static str, Key<'a>), Args>);
 
-impl Gathered {
-    fn to(&mut self, command: &'static str, key: Key) -> &mut Args {
+impl<'a> Gathered<'a> {
+    fn to(&mut self, command: &'static str, key: Key<'a>) -> &mut Args {
         self.0.entry((command, key)).or_default()
     }
 }
@@ -231,6 +233,21 @@ fn plain(draft: &Draft, group: &Group, version: &str) -> Result<Section> {
                 commands.to("HDEL", at('t')).push(key.as_str());
             } else {
                 commands.to("HSET", at('t')).push(key.as_str()).push(to_json(&known.schedules)?);
+            }
+        }
+    }
+    for (service, writes) in &group.kv {
+        let (values, keys) = (Key::Service('k', service), Key::Service('n', service));
+        for (key, value) in writes {
+            match value {
+                Some(value) => {
+                    commands.to("HSET", values).push(key).push(value);
+                    commands.to("ZADD", keys).push("0").push(key);
+                }
+                None => {
+                    commands.to("HDEL", values).push(key);
+                    commands.to("ZREM", keys).push(key);
+                }
             }
         }
     }

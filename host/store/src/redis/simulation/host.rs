@@ -14,6 +14,7 @@ use ays_core::{
     event::NewEvent,
     filter::EventFilter,
     job::{Cause, Failure, FailureKind, Job, JobState},
+    kv,
     schedule::Recurring,
     turn::Effect,
 };
@@ -211,6 +212,9 @@ impl Host {
         let mut rest = jobs.into_iter();
         let mut left = Vec::new();
         let mut after = None;
+        // What the turns before this take kept; Redis may be out of reach.
+        let reads = world.chance().permille(500);
+        let mut read = if reads { store.kv_get(&service, "chain").await.ok() } else { None };
         let began = clock::micros();
         for job in rest.by_ref() {
             if !self.is_live() || clock::micros() - began > 50_000 {
@@ -228,7 +232,7 @@ impl Host {
                 left.push(id);
                 break;
             }
-            let mut settled = self.turn(world, job, &data);
+            let mut settled = self.turn(world, job, &data, read.take());
             settled.after = after;
             if let Some(new) = &settled.data {
                 data = new.clone();
@@ -251,8 +255,9 @@ impl Host {
         }
     }
 
-    /// What a job does: a chain over all jobs of the service is its data.
-    fn turn(&self, world: &World, mut job: Job, data: &JsonText) -> Settled {
+    /// What a job does: a chain over all jobs of the service is its data, and so are its key-value pairs. `read` is what it
+    /// has read of those.
+    fn turn(&self, world: &World, mut job: Job, data: &JsonText, read: Option<Option<Arc<[u8]>>>) -> Settled {
         let now = self.now(world);
         let mut chance = world.chance();
         job.attempt += 1;
@@ -311,7 +316,16 @@ impl Host {
             effects.push(Effect::SetSchedule { action: "recurring".into(), recurring });
         }
         job.state = JobState::Ok;
-        job.result = Some(JsonText::of(&json!({"n": n, "emits": emitted})).unwrap());
+        let read =
+            read.map(|value| value.map_or("0".into(), |value| String::from_utf8(value.to_vec()).unwrap()));
+        job.result = Some(JsonText::of(&json!({"n": n, "emits": emitted, "read": read})).unwrap());
+        let value = |text: String| Some(text.into_bytes().into());
+        let writes = kv::Writes::from([
+            ("chain".into(), value(n.to_string())),
+            (format!("n{n}"), value(chain.to_string())),
+            (format!("n{}", n - 1), None),
+        ]);
+        effects.push(Effect::Keep(kv::Change { writes, usage: kv::Usage { keys: 2, bytes: n } }));
         let data = JsonText::of(&json!({"n": n, "chain": chain, "last": job.id})).unwrap();
         Settled { job, data: Some(data), effects, after: None }
     }

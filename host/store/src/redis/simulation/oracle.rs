@@ -44,6 +44,7 @@ pub(super) fn judge(world: &World) -> Vec<String> {
     server.stats.refused += number(server.look(&["HGET", "counts", "refused"]));
     let forgot = world.plan.forgets && server.stats.restarts > 0;
     turns(world, &known, &ledger, &mut faults);
+    pairs(&mut server, &known, &mut faults);
     events(world, &server, &known, &ledger, forgot, &mut faults);
     occurrences(&known, &mut faults);
     if !forgot {
@@ -319,6 +320,35 @@ fn commands(known: &Known, ledger: &Ledger, faults: &mut Vec<String>) {
 }
 
 /// What belongs to hosts that are no more is not there, either.
+/// Each service's key-value pairs are what its last turn left, and what a turn read was what the one before it left.
+fn pairs(server: &mut Server, known: &Known, faults: &mut Vec<String>) {
+    for service in &known.services {
+        let (key, data) = (&service.key, service.data.value());
+        let (n, chain) = (data["n"].as_u64().unwrap(), data["chain"].as_u64().unwrap());
+        let mut found = texts(&server.look(&["HGETALL", &format!("k:{key}")]));
+        let mut names = texts(&server.look(&["ZRANGE", &format!("n:{key}"), "0", "-1"]));
+        let mut expected = vec!["chain".into(), n.to_string(), format!("n{n}"), chain.to_string()];
+        let mut expected_names = vec!["chain".into(), format!("n{n}")];
+        if n == 0 {
+            expected.clear();
+            expected_names.clear();
+        }
+        for list in [&mut found, &mut names, &mut expected, &mut expected_names] {
+            list.sort_unstable();
+        }
+        if (&found, &names) != (&expected, &expected_names) || service.kv.bytes != n {
+            faults.push(format!("{key} has {data} and keeps {found:?}, of the keys {names:?}"));
+        }
+    }
+    for job in known.jobs.values().filter(|job| job.state == JobState::Ok) {
+        let result = job.result.as_ref().unwrap().value();
+        let before = result["n"].as_u64().unwrap() - 1;
+        if result["read"].as_str().is_some_and(|read| read != before.to_string()) {
+            faults.push(format!("{} read {} where there was {before}", job.id, result["read"]));
+        }
+    }
+}
+
 fn nothing_is_left(server: &mut Server, faults: &mut Vec<String>) {
     let hosts = texts(&server.look(&["ZRANGE", "hosts", "0", "-1"]));
     for kind in ["in", "wake"] {
