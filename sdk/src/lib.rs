@@ -28,7 +28,7 @@
 //!
 //! Built with `cargo build --target wasm32-wasip2 --release` as a `cdylib`, it is a component that ays-host loads. It
 //! compiles natively as well, for editors and lints, but the calls to the host ([`events`], [`service`], [`schedules`],
-//! [`log`], [`http`], [`secrets`]) abort there.
+//! [`log`], [`http`], [`secrets`], [`kv`]) abort there.
 //!
 //! **A turn is all or nothing.** What an action does becomes visible in one commit after it has returned `Ok`; of one
 //! that fails or panics nothing remains but the job's record and its log lines.
@@ -41,6 +41,7 @@ mod error;
 pub mod events;
 pub mod http;
 mod job;
+pub mod kv;
 pub mod log;
 pub mod schedules;
 pub mod secrets;
@@ -61,7 +62,7 @@ pub use serde_json;
 /// on `ays-sdk` adds `#[serde(crate = "ays_sdk::serde")]` to the struct.
 pub mod prelude {
     pub use crate::{
-        Error, Job, Result, ResultExt, Schema, action, actor, events, http, log, on, schedules, secrets,
+        Error, Job, Result, ResultExt, Schema, action, actor, events, http, kv, log, on, schedules, secrets,
         service,
     };
     pub use serde::{Deserialize, Serialize};

@@ -16,7 +16,9 @@ use ays_core::{
     manifest::Limits,
     service::Links,
 };
-use ays_engine::{Actor, Clock, Engine, HttpLimits, Instance, Invocation, Options, Outbound, Outside};
+use ays_engine::{
+    Actor, Clock, Engine, HttpLimits, Instance, Invocation, KeyValues, Options, Outbound, Outside, Pairs,
+};
 use ays_host::secrets::Sources;
 use wasmtime::{
     Store,
@@ -28,7 +30,7 @@ mod bare {
     wasmtime::component::bindgen!({ path: "../wit", world: "actor", exports: { default: async } });
 }
 
-use bare::ays::actor::{capabilities, events, log, schedules, secrets, service, types};
+use bare::ays::actor::{capabilities, events, kv, log, schedules, secrets, service, types};
 
 const DATA: &str = r#"{"count":0,"seen":[],"blob":""}"#;
 const ROUNDS: usize = 15;
@@ -129,9 +131,37 @@ impl secrets::Host for Bare {
     }
 }
 
+impl kv::Host for Bare {
+    fn get(&mut self, _: String) -> Result<Option<Vec<u8>>, types::Error> {
+        Ok(None)
+    }
+    fn set(&mut self, _: String, _: Vec<u8>) -> Result<(), types::Error> {
+        Ok(())
+    }
+    fn delete(&mut self, _: String) -> Result<(), types::Error> {
+        Ok(())
+    }
+    fn keys(&mut self, _: String, _: Option<String>, _: u32) -> Result<Vec<String>, types::Error> {
+        Ok(Vec::new())
+    }
+}
+
 impl capabilities::Host for Bare {
     fn denial(&mut self) -> Option<String> {
         None
+    }
+}
+
+/// A service without pairs.
+struct NoPairs;
+
+#[async_trait::async_trait]
+impl KeyValues for NoPairs {
+    async fn get(&self, _: &ServiceKey, _: &str) -> Result<Option<Arc<[u8]>>, String> {
+        Ok(None)
+    }
+    async fn keys(&self, _: &ServiceKey, _: &str, _: Option<&str>, _: usize) -> Result<Vec<String>, String> {
+        Ok(Vec::new())
     }
 }
 
@@ -144,6 +174,7 @@ struct Ours {
     key: ServiceKey,
     limits: Limits,
     outside: Outside,
+    pairs: Pairs,
 }
 
 impl Ours {
@@ -162,6 +193,7 @@ impl Ours {
                 linked: &self.linked,
                 limits: self.limits,
                 outside: &self.outside,
+                pairs: &self.pairs,
             })
             .await;
         turn.outcome.expect("the call succeeds");
@@ -204,6 +236,7 @@ async fn bench() {
         key,
         limits: Limits::default(),
         outside,
+        pairs: Pairs::new(Arc::new(NoPairs), Default::default()),
     };
 
     let unlimited = Options { unlimited: true, ..Options::default() };

@@ -11,6 +11,9 @@
 wasmtime::component::bindgen!({
     path: "../../wit",
     world: "actor",
-    imports: { default: trappable },
+    imports: {
+        "ays:actor/kv": async | trappable,
+        default: trappable,
+    },
     exports: { default: async },
 });

@@ -37,6 +37,7 @@ fn describe_limits() -> Limits {
         log_bytes: 64 << 10,
         data_bytes: 0,
         events: 0,
+        kv_bytes: 0,
         ..Limits::default()
     }
 }

@@ -5,14 +5,15 @@ use std::{pin::pin, sync::Arc};
 use ays_core::{
     JsonText, ServiceKey,
     job::{Failure, FailureKind, Job, Usage},
+    kv::Change,
     manifest::{Limits, Manifest},
     service::Links,
-    turn::Turn,
+    turn::{Effect, Turn},
 };
 use wasmtime::Store;
 
 use crate::{
-    Clock, Outside,
+    Clock, Outside, Pairs,
     bindings::{Actor as Bindings, ActorPre, ays::actor::types},
     breach,
     capability::{Denials, Known},
@@ -39,6 +40,8 @@ pub struct Invocation<'a> {
     pub limits: Limits,
     /// What it may do beyond its own service.
     pub outside: &'a Outside,
+    /// The service's key-value pairs.
+    pub pairs: &'a Pairs,
 }
 
 /// A running copy of a component. It belongs to one service at most, and executes one job at a time.
@@ -98,7 +101,7 @@ impl Instance {
     ///
     /// Dropping the future ends the guest where it is; the instance is not sound then.
     pub async fn run(&mut self, invocation: Invocation<'_>) -> Turn {
-        let Invocation { manifest, job, service, data, links, linked, limits, outside } = invocation;
+        let Invocation { manifest, job, service, data, links, linked, limits, outside, pairs } = invocation;
         if !self.sound {
             let failure = Failure::new(FailureKind::Host, "the instance was used after it had been stopped");
             return turn(Err(failure), None, Vec::new(), Usage::default());
@@ -117,6 +120,8 @@ impl Instance {
             known: Known::default(),
             depth: job.cause.depth(),
             effects: Vec::new(),
+            pairs: pairs.clone(),
+            kv: Change { usage: pairs.usage(), ..Change::default() },
             events: 0,
             changes: 0,
             bytes: 0,
@@ -213,7 +218,12 @@ fn turn(
     usage: Usage,
 ) -> Turn {
     let (data, effects) = match call.filter(|_| outcome.is_ok()) {
-        Some(call) => (call.changed.then_some(call.data), call.effects),
+        Some(mut call) => {
+            if !call.kv.writes.is_empty() {
+                call.effects.push(Effect::Keep(call.kv));
+            }
+            (call.changed.then_some(call.data), call.effects)
+        }
         None => (None, Vec::new()),
     };
     Turn { outcome, data, effects, logs, usage }

@@ -31,7 +31,7 @@ mod state;
 
 pub use actor::{Actor, Compiled};
 pub use cache::CodeCache;
-pub use capability::{HttpLimits, Outbound, Outside, Secrets};
+pub use capability::{HttpLimits, KeyValues, Outbound, Outside, Pairs, Secrets};
 pub use clock::Clock;
 pub use compiler::{ChildCompiler, ChildError, CompileLimits, Compiler, WALL_PER_CPU, compile_in_child};
 pub use engine::{EPOCH, Engine, LoadError, Options, Pooling};

@@ -6,6 +6,7 @@ use ays_core::{
     JsonText, ServiceKey,
     capability::Access,
     job::{FailureKind, Level},
+    kv::Change,
     manifest::{Limits, Manifest},
     service::Links,
     turn::Effect,
@@ -18,7 +19,7 @@ use wasmtime_wasi_http::WasiHttpCtx;
 use crate::{
     Clock,
     breach::Breach,
-    capability::{Denials, Hooks, Known, Outbound, Secrets},
+    capability::{Denials, Hooks, Known, Outbound, Pairs, Secrets},
     limiter::Limiter,
     log_buffer::LogBuffer,
     meter::Meter,
@@ -55,10 +56,13 @@ pub(crate) struct Call {
     pub(crate) known: Known,
     pub(crate) depth: u32,
     pub(crate) effects: Vec<Effect>,
+    /// The service's key-value pairs as the job found them, and what it changes of them.
+    pub(crate) pairs: Pairs,
+    pub(crate) kv: Change,
     pub(crate) events: u64,
     /// Changes to event filters and schedules.
     pub(crate) changes: u64,
-    /// What `effects` takes, in bytes.
+    /// What `effects` and `kv` take, in bytes.
     pub(crate) bytes: u64,
     pub(crate) host_calls: u64,
 }
@@ -69,6 +73,13 @@ const EFFECT: usize = 128;
 impl Call {
     /// Appends what the job does to its turn; `texts` is the length of all its texts.
     pub(crate) fn push(&mut self, effect: Effect, texts: usize) -> wasmtime::Result<()> {
+        self.spend(texts)?;
+        self.effects.push(effect);
+        Ok(())
+    }
+
+    /// Counts something that the job does, of this many bytes.
+    pub(crate) fn spend(&mut self, texts: usize) -> wasmtime::Result<()> {
         self.bytes = self.bytes.saturating_add((texts.saturating_add(EFFECT)) as u64);
         if self.bytes > self.limits.turn_bytes {
             let message = format!(
@@ -77,7 +88,6 @@ impl Call {
             );
             return Err(Breach::of("turn_bytes", FailureKind::Limit, message));
         }
-        self.effects.push(effect);
         Ok(())
     }
 

@@ -14,7 +14,7 @@ use ays_core::{
     service::Links,
     turn::{Effect, Turn},
 };
-use ays_engine::{Instance, Invocation};
+use ays_engine::{Instance, Invocation, Pairs};
 use ays_store::Settled;
 use tracing::{debug, error, info, warn};
 
@@ -44,6 +44,7 @@ impl Dispatcher {
         data: &JsonText,
         links: &Arc<Links>,
         linked: &Arc<[(ServiceKey, JsonText)]>,
+        pairs: &Pairs,
     ) -> Settled {
         job.attempt = job.attempt.saturating_add(1);
         job.state = JobState::Running;
@@ -82,6 +83,7 @@ impl Dispatcher {
                     linked,
                     limits,
                     outside,
+                    pairs,
                 };
                 let turn = run(resident, loaded, invocation, &limits).await;
                 self.within_rate(service, turn, &limits)

@@ -11,12 +11,14 @@
 mod attempt;
 mod cancels;
 mod commits;
+mod kept;
 mod rates;
 mod residents;
 
 use std::{num::NonZero, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
-use ays_core::{Id, job::JobState, manifest::LimitPolicy};
+use ays_core::{Id, job::JobState, manifest::LimitPolicy, turn::Effect};
+use ays_engine::{KeyValues, Pairs};
 use ays_store::{Store, Work};
 use futures::FutureExt as _;
 use tokio::{runtime, sync::Semaphore};
@@ -24,7 +26,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{error, warn};
 
 pub use self::cancels::Cancels;
-use self::{commits::Commits, rates::Rates, residents::Residents};
+use self::{commits::Commits, kept::Kept, rates::Rates, residents::Residents};
 use crate::{actors::Actors, clock, granting::Granting, hub::Hub};
 
 /// Jobs of one service that are taken at a time.
@@ -70,6 +72,8 @@ pub struct Ends {
 /// Takes jobs from the store, has them executed, commits what they did.
 pub struct Dispatcher {
     store: Arc<dyn Store>,
+    /// The same, as guests read key-value pairs from it.
+    kept: Arc<dyn KeyValues>,
     actors: Arc<Actors>,
     granting: Arc<Granting>,
     hub: Hub,
@@ -99,8 +103,10 @@ impl Dispatcher {
         let Ends { stop, broken } = ends;
         let residents = Residents::new(settings.residents, settings.idle);
         let kill = CancellationToken::new();
+        let kept = Arc::new(Kept::new(store.clone()));
         Arc::new(Self {
             store,
+            kept,
             actors,
             granting,
             hub,
@@ -193,8 +199,9 @@ impl Dispatcher {
     }
 
     async fn work(&self, work: Work) {
-        let Work { service, mut data, links, linked, jobs } = work;
+        let Work { service, mut data, kv, links, linked, jobs } = work;
         let linked = linked.into();
+        let mut pairs = Pairs::new(self.kept.clone(), kv);
         let mut commits = Commits::new(self.store.clone(), self.hub.clone());
         let mut instance = self.residents.take(&service);
         let mut rest = jobs.into_iter();
@@ -208,7 +215,7 @@ impl Dispatcher {
             }
             let id = job.id;
             let ended = {
-                let attempt = self.attempt(&mut instance, job, &service, &data, &links, &linked);
+                let attempt = self.attempt(&mut instance, job, &service, &data, &links, &linked, &pairs);
                 let mut attempt = std::pin::pin!(attempt);
                 loop {
                     tokio::select! {
@@ -232,11 +239,17 @@ impl Dispatcher {
                 break;
             };
             settled.after = after;
-            if settled.job.state == JobState::Ok
-                && let Some(new) = &settled.data
-            {
-                data = new.clone();
-                after = Some(id);
+            if settled.job.state == JobState::Ok {
+                if let Some(new) = &settled.data {
+                    data = new.clone();
+                    after = Some(id);
+                }
+                for effect in &settled.effects {
+                    if let Effect::Keep(change) = effect {
+                        pairs.change(change);
+                        after = Some(id);
+                    }
+                }
             }
             let waits = settled.job.state == JobState::Retrying && settled.job.strict;
             if let Err(why) = commits.push(settled).await {

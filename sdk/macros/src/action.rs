@@ -188,7 +188,7 @@ struct Options {
 }
 
 const OPTIONS: &str = "name, description, recurring, missed, log, retry, order, memory, cpu, wall, log_bytes, \
-                       data_bytes and events";
+                       data_bytes, events and kv_bytes";
 
 impl Options {
     fn option(&mut self, meta: &ParseNestedMeta<'_>) -> syn::Result<()> {
@@ -276,6 +276,7 @@ pub(crate) fn read_limit(
         "random_bytes" => limits.random_bytes = Some(quantity::bytes(meta)?),
         "handles" => limits.handles = Some(quantity::count::<u64>(meta)?),
         "table_elements" => limits.table_elements = Some(quantity::count::<u64>(meta)?),
+        "kv_bytes" => limits.kv_bytes = Some(quantity::bytes(meta)?),
         _ => return Ok(false),
     }
     Ok(true)

@@ -31,8 +31,7 @@ struct Options {
     limits: WantedLimits,
 }
 
-const OPTIONS: &str =
-    "name, schema, config, capabilities, instance, memory, cpu, wall, log_bytes, data_bytes and events";
+const OPTIONS: &str = "name, schema, config, capabilities, instance, memory, cpu, wall, log_bytes, data_bytes, events and kv_bytes";
 
 impl Options {
     fn option(&mut self, meta: &ParseNestedMeta<'_>) -> syn::Result<()> {

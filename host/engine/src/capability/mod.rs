@@ -3,6 +3,7 @@
 
 mod events;
 mod http;
+mod kv;
 mod log;
 mod schedules;
 mod secrets;
@@ -21,6 +22,7 @@ use crate::{
 
 pub(crate) use http::{Denials, Hooks};
 pub use http::{HttpLimits, Outbound};
+pub use kv::{KeyValues, Pairs};
 pub(crate) use secrets::Known;
 pub use secrets::Secrets;
 

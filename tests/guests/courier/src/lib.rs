@@ -24,7 +24,8 @@ struct Courier {
     "http https://*:* private",
     "secret *",
     "emit courier_*",
-])]
+    "kv",
+], kv_bytes = "3MiB")]
 impl Courier {
     /// Makes a request: the status and the body of the answer.
     #[action]
@@ -110,6 +111,39 @@ impl Courier {
     #[action(retry(attempts = 1))]
     fn listen(&self, event: String) -> Result<()> {
         events::set_filter((event, "noop"))
+    }
+
+    /// Sets, deletes and reads pairs, one step after the other: `["set", key, value]`, `["fill", key, bytes]`,
+    /// `["delete", key]`, `["get", key]`, `["keys", prefix]`, `["fail"]`. What each gave; an error is no failure of the job.
+    #[action(retry(attempts = 1))]
+    fn pairs(&self, steps: Vec<Vec<Value>>) -> Result<Vec<Value>> {
+        let mut gave = Vec::new();
+        for step in &steps {
+            let text = |at: usize| step.get(at).and_then(Value::as_str).unwrap_or_default();
+            let (what, key) = (text(0), text(1));
+            let given = step.get(2).cloned().unwrap_or_default();
+            let done = match what {
+                "set" => kv::set(key, &given).map(|()| Value::Null),
+                "fill" => kv::set_bytes(key, &vec![b'x'; given.as_u64().unwrap_or_default() as usize])
+                    .map(|()| Value::Null),
+                "delete" => kv::delete(key).map(|()| Value::Null),
+                "get" => kv::get::<Value>(key).map(|value| json!(value)),
+                "length" => kv::get_bytes(key).map(|value| json!(value.map(|value| value.len()))),
+                "keys" => kv::keys(key).collect::<Result<Vec<String>>>().map(|keys| json!(keys)),
+                "secret" => kv::set(key, &secrets::get(&key.to_lowercase())?).map(|()| Value::Null),
+                _ => return Err(Error::new(format!("told to {what}"))),
+            };
+            gave.push(done.unwrap_or_else(|error| json!(format!("{:?}: {}", error.kind(), error.message()))));
+        }
+        Ok(gave)
+    }
+
+    /// Counts in a pair: the next number, so many times.
+    #[action]
+    fn count(&self, key: String, times: u64) -> Result<u64> {
+        let count = kv::get::<u64>(&key)?.unwrap_or_default() + times;
+        kv::set(&key, &count)?;
+        Ok(count)
     }
 
     /// Nothing.
