@@ -586,7 +586,7 @@ fn key_value_pairs_need_a_grant_and_have_limits() {
 fn a_host_that_takes_a_service_over_goes_on_with_its_pairs() {
     let redis = RedisServer::start();
     let start = granted(&["kv".into()]);
-    let start = start.store(redis.url()).arg("--command-queue").arg("none").arg("--lease").arg("1s");
+    let start = start.store(redis.url()).arg("--command-queue").arg("none").arg("--lease").arg("1");
     let first = start.start();
     assert_eq!(job(&first, "count", &json!(["k", 5]))["result"], 5);
     assert_eq!(job(&first, "count", &json!(["k", 2]))["result"], 7);
