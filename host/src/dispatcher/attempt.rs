@@ -34,6 +34,16 @@ pub(super) struct Resident {
     digest: Arc<str>,
 }
 
+/// What a job can read beside its service's data.
+pub(super) struct Beside<'a> {
+    /// The services that its own is linked to.
+    pub(super) links: &'a Arc<Links>,
+    /// Their data.
+    pub(super) linked: &'a Arc<[(ServiceKey, JsonText)]>,
+    /// Its service's key-value pairs.
+    pub(super) pairs: &'a Pairs,
+}
+
 impl Dispatcher {
     /// Executes a job once, and decides what becomes of it.
     pub(super) async fn attempt(
@@ -42,10 +52,9 @@ impl Dispatcher {
         mut job: Job,
         service: &ServiceKey,
         data: &JsonText,
-        links: &Arc<Links>,
-        linked: &Arc<[(ServiceKey, JsonText)]>,
-        pairs: &Pairs,
+        beside: Beside<'_>,
     ) -> Settled {
+        let Beside { links, linked, pairs } = beside;
         job.attempt = job.attempt.saturating_add(1);
         job.state = JobState::Running;
         job.retry_at = None;

@@ -26,7 +26,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{error, warn};
 
 pub use self::cancels::Cancels;
-use self::{commits::Commits, kept::Kept, rates::Rates, residents::Residents};
+use self::{attempt::Beside, commits::Commits, kept::Kept, rates::Rates, residents::Residents};
 use crate::{actors::Actors, clock, granting::Granting, hub::Hub};
 
 /// Jobs of one service that are taken at a time.
@@ -215,7 +215,8 @@ impl Dispatcher {
             }
             let id = job.id;
             let ended = {
-                let attempt = self.attempt(&mut instance, job, &service, &data, &links, &linked, &pairs);
+                let beside = Beside { links: &links, linked: &linked, pairs: &pairs };
+                let attempt = self.attempt(&mut instance, job, &service, &data, beside);
                 let mut attempt = std::pin::pin!(attempt);
                 loop {
                     tokio::select! {
