@@ -68,6 +68,12 @@ impl Access {
                 | CredentialRetrievalError::ConfigNotFound
                 | CredentialRetrievalError::ConfigReadError,
             ) => Ok(RegistryAuth::Anonymous),
+            // So helpers say, with a failure, that they have none.
+            Err(CredentialRetrievalError::HelperFailure { stdout, .. })
+                if stdout.contains("credentials not found") =>
+            {
+                Ok(RegistryAuth::Anonymous)
+            }
             Err(why) => {
                 Err(RegistryError::Credentials { registry: to.registry().into(), why: why.to_string() })
             }

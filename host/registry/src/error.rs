@@ -17,14 +17,12 @@ pub enum RegistryError {
     },
     /// The registry wants to know who asks, or does not let them.
     #[error(
-        "{reference}: the registry does not let {who} do that; `docker login`, or AYS_REGISTRY_USER and \
+        "{reference}: the registry does not let this user do that; `docker login`, or AYS_REGISTRY_USER and \
          AYS_REGISTRY_PASSWORD, say who it is"
     )]
     Unauthorized {
         /// What was asked for.
         reference: String,
-        /// As whom.
-        who: String,
     },
     /// What Docker's configuration has for the registry cannot be used.
     #[error(
@@ -100,11 +98,9 @@ impl RegistryError {
             }
             Oci::UnauthorizedError { .. }
             | Oci::AuthenticationFailure(_)
-            | Oci::ServerError { code: 401 | 403, .. } => {
-                Self::Unauthorized { reference: reference_text, who: "this user".into() }
-            }
+            | Oci::ServerError { code: 401 | 403, .. } => Self::Unauthorized { reference: reference_text },
             Oci::RegistryError { envelope, .. } if is(&[Code::Unauthorized, Code::Denied], envelope) => {
-                Self::Unauthorized { reference: reference_text, who: "this user".into() }
+                Self::Unauthorized { reference: reference_text }
             }
             _ => {
                 let mut why = error.to_string();

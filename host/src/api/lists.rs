@@ -60,7 +60,7 @@ fn key(text: &str) -> Result<ServiceKey, ApiError> {
 fn actor_view(context: &Context, name: &str, loaded: &Loaded) -> Value {
     let actor = &loaded.actor;
     let access = context.granting.access(actor.manifest());
-    json!({
+    let mut view = json!({
         "name": name,
         "digest": &**actor.digest(),
         "size_bytes": actor.size(),
@@ -69,7 +69,11 @@ fn actor_view(context: &Context, name: &str, loaded: &Loaded) -> Value {
         "granted": access.granted(),
         "denied": access.denied_to_it(),
         "missing": access.missing(),
-    })
+    });
+    if let (Some(signer), Some(members)) = (&loaded.signer, view.as_object_mut()) {
+        members.insert("signed_by".into(), signer.key.to_string().into());
+    }
+    view
 }
 
 /// A schedule, with an id of its own: `service/action` with `:` for `/`, so that it fits into a path.
