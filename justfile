@@ -20,7 +20,7 @@ demo-build example="init": wasm-target
         {{ if example == "eventfilters" { "-- --no-default-features" } else { "" } }}
 
 # Everything that must hold: format, lints, tests, docs
-test: wasm-target redis lint
+test: wasm-target redis registry lint
     cargo test --workspace
     RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
 
@@ -66,6 +66,10 @@ redis:
 hostile: wasm-target
     cargo build
     cargo test -p ays-tests --test hostile_components -- --nocapture
+
+# Fetch an OCI registry for the tests into target/tools, where the machine has none
+registry:
+    @tests/registry
 
 # Kill the host 200 times at random while 20 000 events are drained (a short form of it is among the tests)
 crash kills="200" events="20000":

@@ -9,12 +9,13 @@ use std::{
 };
 
 use anyhow::Context as _;
-use ays_core::manifest::Manifest;
+use ays_core::{Digest, manifest::Manifest};
 use ays_engine::{Actor, Compiled, Engine};
+use ays_package::{Signer, Trust};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tracing::{error, info};
 
-use crate::{clock, log::Shown};
+use crate::{clock, log::Shown, package::PackageFile};
 
 /// The actors of one folder, by name.
 #[derive(Debug, Default)]
@@ -31,6 +32,8 @@ pub struct Loaded {
     pub file: PathBuf,
     /// The names of its actions.
     pub actions: Arc<BTreeSet<String>>,
+    /// Who signed it, where that was asked for.
+    pub signer: Option<Signer>,
 }
 
 /// A file that was not loaded, and why.
@@ -44,11 +47,16 @@ pub struct Refused {
 
 impl Actors {
     /// Loads every `*.wasm` file of a folder, in order of name. A file that is no actor is told of and left out; the
-    /// others are loaded all the same.
+    /// others are loaded all the same. With `trust`, so is one that none of its keys signed: nothing of it is compiled or
+    /// run.
     ///
     /// # Errors
     /// If the folder cannot be read.
-    pub async fn load(engine: &Engine, folder: &Path) -> anyhow::Result<(Self, Vec<Refused>)> {
+    pub async fn load(
+        engine: &Engine,
+        folder: &Path,
+        trust: Option<&Trust>,
+    ) -> anyhow::Result<(Self, Vec<Refused>)> {
         let files = components(folder)?;
         let shown = Shown::new(progress(files.len()));
         let bar = &shown.0;
@@ -56,7 +64,7 @@ impl Actors {
         let mut refused = Vec::new();
         for file in files {
             bar.set_message(file.file_name().unwrap_or_default().to_string_lossy().into_owned());
-            if let Err(why) = actors.add(engine, &file).await {
+            if let Err(why) = actors.add(engine, &file, trust).await {
                 error!("{}: {why:#}", file.display());
                 refused.push(Refused { file, why: format!("{why:#}") });
             }
@@ -65,10 +73,12 @@ impl Actors {
         Ok((actors, refused))
     }
 
-    async fn add(&mut self, engine: &Engine, file: &Path) -> anyhow::Result<()> {
+    async fn add(&mut self, engine: &Engine, file: &Path, trust: Option<&Trust>) -> anyhow::Result<()> {
         let began = clock::instant();
-        let wasm = read(file, engine.component_bytes())?;
-        let actor = engine.load(&wasm).await?;
+        let package = PackageFile::read(file, engine.component_bytes())?;
+        let check = |trust: &Trust| trust.check(&package.component, package.signature.as_deref());
+        let signer = trust.map(check).transpose()?;
+        let actor = engine.load(&package.component).await?;
         let name = actor.manifest().name.as_str().to_owned();
         if let Some(other) = self.by_name.get(&name) {
             anyhow::bail!("the actor `{name}` was loaded from {} already; remove one", other.file.display());
@@ -77,9 +87,10 @@ impl Actors {
             Compiled::Now => format!("compiled in {} ms", began.elapsed().as_millis()),
             Compiled::Cached => "compiled before".into(),
         };
-        info!(actor = name, "loaded actor {name} ({} KiB, {how})", actor.size() / 1024);
+        let signed = signer.as_ref().map(|signer| format!(", signed by {}", signer.key)).unwrap_or_default();
+        info!(actor = name, "loaded actor {name} ({} KiB, {how}{signed})", actor.size() / 1024);
         let actions = actor.manifest().actions.iter().map(|action| action.name.clone()).collect();
-        self.by_name.insert(name, Loaded { actor, file: file.into(), actions: Arc::new(actions) });
+        self.by_name.insert(name, Loaded { actor, file: file.into(), actions: Arc::new(actions), signer });
         Ok(())
     }
 
@@ -98,6 +109,11 @@ impl Actors {
         self.iter()
             .map(|(name, loaded)| (name.to_owned(), Manifest::clone(loaded.actor.manifest())))
             .collect()
+    }
+
+    /// Their digests, by name: what blueprints pin.
+    pub fn digests(&self) -> BTreeMap<String, Digest> {
+        self.iter().map(|(name, loaded)| (name.to_owned(), loaded.actor.sha256())).collect()
     }
 }
 

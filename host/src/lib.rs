@@ -2,7 +2,7 @@
 //!
 //! | part | module |
 //! |---|---|
-//! | the actors that were loaded | [`actors`] |
+//! | components' files and the actors that were loaded | [`package`], [`actors`] |
 //! | what actors are granted, and where secrets are | [`granting`], [`secrets`] |
 //! | jobs: taken from the store, executed, committed | [`dispatcher`] |
 //! | recurring actions and retries that fall due | [`scheduler`] |
@@ -20,6 +20,7 @@ pub mod door;
 pub mod granting;
 pub mod hub;
 pub mod log;
+pub mod package;
 pub mod runs;
 pub mod scheduler;
 pub mod secrets;

@@ -234,7 +234,7 @@ fn a_job_is_read_back_as_it_was_written() {
             retry_at: Some(now),
             strict: true,
             usage: Some(Usage { cpu_us: 1, peak_memory_bytes: u64::MAX, host_calls: 0 }),
-            digest: Some("blake3:00".into()),
+            digest: Some("sha256:00".into()),
             ..fresh
         });
         assert!(json.contains(&format!(r#""cause":{{"kind":"{kind}""#)), "{json}");

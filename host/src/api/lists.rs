@@ -60,7 +60,7 @@ fn key(text: &str) -> Result<ServiceKey, ApiError> {
 fn actor_view(context: &Context, name: &str, loaded: &Loaded) -> Value {
     let actor = &loaded.actor;
     let access = context.granting.access(actor.manifest());
-    json!({
+    let mut view = json!({
         "name": name,
         "digest": &**actor.digest(),
         "size_bytes": actor.size(),
@@ -70,7 +70,11 @@ fn actor_view(context: &Context, name: &str, loaded: &Loaded) -> Value {
         "denied": access.denied_to_it(),
         "missing": access.missing(),
         "limits": context.limits.of(actor.manifest()),
-    })
+    });
+    if let (Some(signer), Some(members)) = (&loaded.signer, view.as_object_mut()) {
+        members.insert("signed_by".into(), signer.key.to_string().into());
+    }
+    view
 }
 
 /// A schedule, with an id of its own: `service/action` with `:` for `/`, so that it fits into a path.

@@ -25,6 +25,8 @@ pub(super) struct Args {
     /// The folder of components (*.wasm), as `ays-host build` makes it
     #[arg(long, value_name = "DIR", env = "AYS_ACTORS", default_value = "actors")]
     actors: PathBuf,
+    #[command(flatten)]
+    trust: super::trust::TrustArgs,
     /// Where everything is kept: file:PATH; in Redis or Valkey, shared by several hosts, redis://HOST:PORT[/DB], the
     /// other forms of --command-queue without a key, and with TLS rediss://; or memory: for tests
     #[arg(
@@ -167,6 +169,7 @@ pub(super) fn run(args: Args) -> anyhow::Result<()> {
         blueprints: args.blueprints,
         run: args.run,
         actors: args.actors,
+        trust: args.trust.keys(),
         store: args.store,
         listen: args.listen,
         namespace: args.namespace,
