@@ -16,7 +16,7 @@ use tracing::{error, info};
 use crate::{clock, log::Shown};
 
 /// The actors of one folder, by name.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Actors {
     by_name: BTreeMap<String, Loaded>,
 }
@@ -30,6 +30,39 @@ pub struct Loaded {
     pub file: PathBuf,
     /// The names of its actions.
     pub actions: Arc<BTreeSet<String>>,
+    /// Its size, and whether it was compiled for this, for people.
+    pub how: String,
+}
+
+impl Loaded {
+    /// Loads the component in a file.
+    ///
+    /// # Errors
+    /// If it cannot be read, or is no actor.
+    pub async fn read(engine: &Engine, file: &Path) -> anyhow::Result<Self> {
+        Self::from_wasm(engine, file, &fs::read(file).context("cannot read it")?).await
+    }
+
+    /// Loads a component that is, or is to be, in this file.
+    ///
+    /// # Errors
+    /// If it is no actor.
+    pub async fn from_wasm(engine: &Engine, file: &Path, wasm: &[u8]) -> anyhow::Result<Self> {
+        let began = clock::instant();
+        let actor = engine.load(wasm).await?;
+        let how = match actor.compiled() {
+            Compiled::Now => format!("compiled in {} ms", began.elapsed().as_millis()),
+            Compiled::Cached => "compiled before".into(),
+        };
+        let how = format!("{} KiB, {how}", actor.size() / 1024);
+        let actions = actor.manifest().actions.iter().map(|action| action.name.clone()).collect();
+        Ok(Self { actor, file: file.into(), actions: Arc::new(actions), how })
+    }
+
+    /// The actor's name.
+    pub fn name(&self) -> &str {
+        self.actor.manifest().name.as_str()
+    }
 }
 
 /// A file that was not loaded, and why.
@@ -65,21 +98,26 @@ impl Actors {
     }
 
     async fn add(&mut self, engine: &Engine, file: &Path) -> anyhow::Result<()> {
-        let began = clock::instant();
-        let wasm = fs::read(file).context("cannot read it")?;
-        let actor = engine.load(&wasm).await?;
-        let name = actor.manifest().name.as_str().to_owned();
-        if let Some(other) = self.by_name.get(&name) {
+        let loaded = Loaded::read(engine, file).await?;
+        let name = loaded.name();
+        if let Some(other) = self.by_name.get(name) {
             anyhow::bail!("the actor `{name}` was loaded from {} already; remove one", other.file.display());
         }
-        let how = match actor.compiled() {
-            Compiled::Now => format!("compiled in {} ms", began.elapsed().as_millis()),
-            Compiled::Cached => "compiled before".into(),
-        };
-        info!(actor = name, "loaded actor {name} ({} KiB, {how})", actor.size() / 1024);
-        let actions = actor.manifest().actions.iter().map(|action| action.name.clone()).collect();
-        self.by_name.insert(name, Loaded { actor, file: file.into(), actions: Arc::new(actions) });
+        info!(actor = name, "loaded actor {name} ({})", loaded.how);
+        self.put(loaded);
         Ok(())
+    }
+
+    /// Puts an actor in place of the one of its name, which is returned.
+    pub fn put(&mut self, new: Loaded) -> Option<Loaded> {
+        self.by_name.insert(new.name().to_owned(), new)
+    }
+
+    /// This one alone.
+    pub fn only(one: Loaded) -> Self {
+        let mut actors = Self::default();
+        actors.put(one);
+        actors
     }
 
     /// The actor of this name.
@@ -100,7 +138,11 @@ impl Actors {
     }
 }
 
-fn components(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
+/// The `*.wasm` files of a folder, in order of name.
+///
+/// # Errors
+/// If it cannot be read.
+pub fn components(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let entries = fs::read_dir(folder).with_context(|| {
         format!(
             "cannot read the actors' folder {}; `ays-host build` makes one, `--actors` names another",

@@ -42,9 +42,9 @@ enum Command {
     Doctor(doctor::Args),
     /// Show what a component is: its manifest and what it asks for
     Inspect(inspect::Args),
-    /// The actors that the host has loaded
+    /// The actors that the host has loaded, and new versions of them
     #[command(subcommand)]
-    Actors(look::Look<kinds::All, kinds::ActorName>),
+    Actors(look::Actors),
     /// The services
     #[command(subcommand)]
     Services(look::Look<kinds::OfActor, kinds::ServiceKey>),
@@ -81,7 +81,7 @@ pub fn main() -> ExitCode {
         Command::Build(args) => build::run(&args),
         Command::Doctor(args) => doctor::run(args),
         Command::Inspect(args) => inspect::run(&args),
-        Command::Actors(look) => look::look("actors", look),
+        Command::Actors(actors) => look::actors(actors),
         Command::Services(look) => look::look("services", look),
         Command::Filters(look) => look::look("filters", look),
         Command::Schedules(look) => look::look("schedules", look),

@@ -24,7 +24,7 @@ use tracing::{error, warn};
 
 pub use self::cancels::Cancels;
 use self::{commits::Commits, residents::Residents};
-use crate::{actors::Actors, clock, granting::Granting, hub::Hub};
+use crate::{clock, granting::Granting, hub::Hub, live::Live};
 
 /// Jobs of one service that are taken at a time.
 const JOBS_AT_A_TIME: usize = 128;
@@ -77,7 +77,7 @@ pub struct Ends {
 /// Takes jobs from the store, has them executed, commits what they did.
 pub struct Dispatcher {
     store: Arc<dyn Store>,
-    actors: Arc<Actors>,
+    actors: Live,
     granting: Arc<Granting>,
     hub: Hub,
     settings: Settings,
@@ -95,7 +95,7 @@ impl Dispatcher {
     /// A dispatcher that goes on until it is told to end.
     pub fn new(
         store: Arc<dyn Store>,
-        actors: Arc<Actors>,
+        actors: Live,
         granting: Arc<Granting>,
         hub: Hub,
         settings: Settings,
