@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::Context as _;
-use ays_core::manifest::Manifest;
+use ays_core::{manifest::Manifest, schema::SchemaId};
 use ays_engine::{Actor, Compiled, Engine};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tracing::{error, info};
@@ -30,6 +30,8 @@ pub struct Loaded {
     pub file: PathBuf,
     /// The names of its actions.
     pub actions: Arc<BTreeSet<String>>,
+    /// The schema of its services' data.
+    pub schema: SchemaId,
     /// Its size, and whether it was compiled for this, for people.
     pub how: String,
 }
@@ -56,7 +58,8 @@ impl Loaded {
         };
         let how = format!("{} KiB, {how}", actor.size() / 1024);
         let actions = actor.manifest().actions.iter().map(|action| action.name.clone()).collect();
-        Ok(Self { actor, file: file.into(), actions: Arc::new(actions), how })
+        let schema = actor.manifest().schema_id();
+        Ok(Self { actor, file: file.into(), actions: Arc::new(actions), schema, how })
     }
 
     /// The actor's name.

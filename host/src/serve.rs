@@ -122,7 +122,12 @@ async fn run(
     let granting = Arc::new(Granting::new(settings.grants, settings.secrets));
     granting.refresh(store.as_ref()).await?;
     let upgrades = Upgrades::new(
-        upgrade::Settings { folder: settings.actors, grant: settings.grant },
+        upgrade::Settings {
+            folder: settings.actors,
+            grant: settings.grant,
+            limits: settings.dispatcher.limits,
+            ceiling: settings.dispatcher.ceiling,
+        },
         engine,
         actors.clone(),
         granting.clone(),

@@ -57,12 +57,7 @@ impl Instance {
         clock: &Arc<dyn Clock>,
         limits: &Limits,
     ) -> Result<Self, Failure> {
-        let mut store = Store::new(pre.engine(), State::new(clock, limits.memory_bytes));
-        store.limiter(|state| &mut state.limiter);
-        store.set_hostcall_fuel(HOSTCALL_BYTES);
-        store.epoch_deadline_callback(|store| store.data().meter.epoch());
-        store.set_epoch_deadline(1);
-        store.data().log.begin(limits.log_bytes);
+        let mut store = new_store(pre, clock, limits);
         let meter = store.data().meter.clone();
         meter.begin(limits);
         let bindings = {
@@ -162,6 +157,17 @@ impl Instance {
         state.known = known;
         turn(outcome, call, logs, usage)
     }
+}
+
+/// A store for one instance, with all its limits set.
+pub(crate) fn new_store(pre: &ActorPre<State>, clock: &Arc<dyn Clock>, limits: &Limits) -> Store<State> {
+    let mut store = Store::new(pre.engine(), State::new(clock, limits.memory_bytes));
+    store.limiter(|state| &mut state.limiter);
+    store.set_hostcall_fuel(HOSTCALL_BYTES);
+    store.epoch_deadline_callback(|store| store.data().meter.epoch());
+    store.set_epoch_deadline(1);
+    store.data().log.begin(limits.log_bytes);
+    store
 }
 
 fn read_result(text: &str, limits: &Limits, known: &Known) -> Result<JsonText, Failure> {

@@ -11,18 +11,20 @@ use ays_core::{
     job::{Cause, Failure, FailureKind, Job, JobState, Level},
     manifest::{ActionSpec, Instancing, Limits, Order, STANDARD_ACTIONS},
     retry::{RetryPolicy, Verdict},
+    schema::SchemaId,
     service::Links,
-    turn::Turn,
+    turn::{Effect, Turn},
 };
 use ays_engine::{Instance, Invocation};
 use ays_store::{Paging, ServiceQuery, Settled};
 use tracing::{debug, error, info, warn};
 
-use super::Dispatcher;
+use super::{Dispatcher, Settings};
 use crate::{
     actors::Loaded,
     clock,
     quarantine::{self, Held, Suspicion},
+    upgrade::fit,
 };
 
 /// However often and soon a manifest wants its jobs tried again: a stranger's must not keep the disk busy for ever.
@@ -38,6 +40,26 @@ pub(super) struct Resident {
     digest: Arc<str>,
 }
 
+/// A service's data, as the job before left them.
+pub(super) struct Data {
+    pub(super) json: JsonText,
+    /// The schema that they were written with.
+    pub(super) schema: Option<SchemaId>,
+}
+
+impl Data {
+    /// Takes over what a turn changed. Returns whether it did.
+    pub(super) fn take_over(&mut self, settled: &Settled) -> bool {
+        for effect in &settled.effects {
+            if let Effect::SetSchema(schema) = effect {
+                self.schema = Some(schema.clone());
+            }
+        }
+        settled.data.iter().for_each(|new| self.json = new.clone());
+        settled.data.is_some()
+    }
+}
+
 impl Dispatcher {
     /// Executes a job once, and decides what becomes of it.
     pub(super) async fn attempt(
@@ -45,7 +67,7 @@ impl Dispatcher {
         resident: &mut Option<Resident>,
         mut job: Job,
         service: &ServiceKey,
-        data: &JsonText,
+        data: &Data,
         links: &Arc<Links>,
         linked: &Arc<[(ServiceKey, JsonText)]>,
     ) -> Settled {
@@ -53,8 +75,6 @@ impl Dispatcher {
         job.state = JobState::Running;
         job.retry_at = None;
         job.started_at = Some(clock::now());
-        let patched = job.patch.as_ref().map(|patch| patch_object(data, patch));
-        let data = patched.as_ref().unwrap_or(data);
         // As they are at this moment: the job ends on the version that it began on, whatever comes meanwhile.
         let actors = self.actors.now();
         let loaded = actors.get(service.actor());
@@ -64,6 +84,23 @@ impl Dispatcher {
             return quarantined(job, &held);
         }
         let spec = loaded.and_then(|loaded| loaded.actor.manifest().action(&job.action));
+        let limits = match (loaded, spec) {
+            (Some(loaded), Some(spec)) => self.limits(loaded, spec),
+            _ => self.settings.limits,
+        };
+        // Data of another schema come into the form of this version's in the same turn in which it first runs.
+        let (fitted, misfit) = match (loaded, spec) {
+            (Some(loaded), Some(_)) => match fit(loaded, &data.json, data.schema.as_ref(), &limits).await {
+                Ok(fitted) => (fitted.map(|fitted| (fitted.data, loaded.schema.clone())), None),
+                Err(failure) if failure.kind == FailureKind::Host => return put_off(job, failure.message),
+                Err(failure) => (None, Some(failure)),
+            },
+            _ => (None, None),
+        };
+        let (fitted, schema) = fitted.unzip();
+        let data = fitted.as_ref().unwrap_or(&data.json);
+        let patched = job.patch.as_ref().map(|patch| patch_object(data, patch));
+        let data = patched.as_ref().unwrap_or(data);
         let turn = match (loaded, spec) {
             (None, _) => return without_actor(job),
             (Some(_), None) if STANDARD_ACTIONS.contains(&job.action.as_str()) => {
@@ -79,14 +116,15 @@ impl Dispatcher {
                 ),
             )
             .for_good())),
-            (Some(loaded), Some(spec)) => {
+            (Some(loaded), Some(_)) if let Some(failure) = misfit => {
+                job.digest = Some(loaded.actor.digest().clone());
+                let turn = no_turn(Err(failure));
+                self.judge(loaded, &job, &turn).await;
+                turn
+            }
+            (Some(loaded), Some(_)) => {
                 job.digest = Some(loaded.actor.digest().clone());
                 let manifest = loaded.actor.manifest();
-                let limits = self
-                    .settings
-                    .limits
-                    .with(&manifest.limits, &self.settings.ceiling)
-                    .with(&spec.limits, &self.settings.ceiling);
                 let outside = &*self.granting.outside(&loaded.actor);
                 let invocation = Invocation {
                     manifest,
@@ -103,7 +141,16 @@ impl Dispatcher {
                 turn
             }
         };
-        self.settle(job, turn, spec, patched)
+        let mut settled = self.settle(job, turn, spec, patched.or(fitted));
+        if settled.job.state == JobState::Ok {
+            settled.effects.extend(schema.map(Effect::SetSchema));
+        }
+        settled
+    }
+
+    fn limits(&self, loaded: &Loaded, spec: &ActionSpec) -> Limits {
+        let Settings { limits, ceiling, .. } = &self.settings;
+        limits.with(&loaded.actor.manifest().limits, ceiling).with(&spec.limits, ceiling)
     }
 
     /// Keeps how jobs of this version end, and takes it out of service when they keep being stopped.

@@ -23,7 +23,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{error, warn};
 
 pub use self::cancels::Cancels;
-use self::{commits::Commits, residents::Residents};
+use self::{attempt::Data, commits::Commits, residents::Residents};
 use crate::{clock, granting::Granting, hub::Hub, live::Live};
 
 /// Jobs of one service that are taken at a time.
@@ -187,7 +187,8 @@ impl Dispatcher {
     }
 
     async fn work(&self, work: Work) {
-        let Work { service, mut data, links, linked, jobs } = work;
+        let Work { service, data, schema, links, linked, jobs } = work;
+        let mut data = Data { json: data, schema };
         let linked = linked.into();
         let mut commits = Commits::new(self.store.clone(), self.hub.clone());
         let mut instance = self.residents.take(&service);
@@ -226,10 +227,7 @@ impl Dispatcher {
                 break;
             };
             settled.after = after;
-            if settled.job.state == JobState::Ok
-                && let Some(new) = &settled.data
-            {
-                data = new.clone();
+            if settled.job.state == JobState::Ok && data.take_over(&settled) {
                 after = Some(id);
             }
             let waits = settled.job.state == JobState::Retrying && settled.job.strict;

@@ -8,6 +8,7 @@
 //! systems, nor for files that are changed on the other side of a container's mount, which is how folders of actors often
 //! come to a host; and what they save is nothing here: the status of some files, twice a second.
 
+mod fit;
 mod folder;
 
 use std::{
@@ -18,18 +19,19 @@ use std::{
 };
 
 use anyhow::Context as _;
-use ays_core::{Timestamp, blueprint::Plan};
+use ays_core::{Timestamp, blueprint::Plan, manifest::Limits};
 use ays_engine::Engine;
-use ays_store::Store;
+use ays_store::{Paging, ServiceQuery, Store};
 use serde::Serialize;
 use tokio::{runtime, sync::Mutex};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+pub use self::fit::{Fitted, fit};
 use self::folder::Stamp;
 use crate::{
     actors::{Actors, Loaded},
-    clock,
+    apply, clock,
     granting::Granting,
     live::Live,
 };
@@ -39,6 +41,11 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// How often a version that was refused is looked at anew.
 const RECONSIDER_EVERY: Duration = Duration::from_secs(3);
+
+/// Services whose data are looked at at a time.
+const PAGE: usize = 100;
+/// How many of those whose data do not fit are told.
+const FAULTS: usize = 3;
 
 /// A version that was not put into service.
 #[derive(Clone, Debug, Serialize)]
@@ -88,6 +95,10 @@ pub struct Settings {
     pub folder: PathBuf,
     /// Whether actors are granted what they ask for.
     pub grant: bool,
+    /// Limits of `migrate`, where its actor asks for none.
+    pub limits: Limits,
+    /// The most that an actor can ask for.
+    pub ceiling: Limits,
 }
 
 /// Puts new versions into service.
@@ -289,6 +300,40 @@ impl Upgrades {
             anyhow::ensure!(self.settings.grant, "{}", told.join("; "));
             told.iter().for_each(|shortfall| info!("granting what was not: {shortfall}"));
             self.granting.grant(&plan, &shortfalls, self.store.as_ref()).await?;
+        }
+        self.rehearse(new).await
+    }
+
+    /// Brings the data of all of the actor's services into the form that a version takes, and keeps nothing of it: page by
+    /// page, so that many services need no more memory than some.
+    async fn rehearse(&self, new: &Loaded) -> anyhow::Result<()> {
+        let manifest = new.actor.manifest();
+        let limits = self.settings.limits.with(&manifest.limits, &self.settings.ceiling);
+        let query = ServiceQuery { actor: Some(new.name().into()) };
+        let mut dropped = BTreeMap::<String, usize>::new();
+        let mut faults = Vec::new();
+        let mut cursor = None;
+        loop {
+            let page = self.store.services(query.clone(), Paging { limit: PAGE, cursor }).await?;
+            for service in page.items {
+                match fit(new, &service.data, service.schema.as_ref(), &limits).await {
+                    Ok(Some(fitted)) => {
+                        fitted.dropped.into_iter().for_each(|name| *dropped.entry(name).or_default() += 1);
+                    }
+                    Ok(None) => {}
+                    Err(_) if faults.len() >= FAULTS => {}
+                    Err(failure) => faults.push(format!("{}: {}", service.key, failure.message)),
+                }
+            }
+            cursor = page.next;
+            if cursor.is_none() || faults.len() >= FAULTS {
+                break;
+            }
+        }
+        anyhow::ensure!(faults.is_empty(), "{}", faults.join("; "));
+        for (field, services) in dropped {
+            let services = apply::count(services, "service");
+            warn!(actor = new.name(), "`{field}` is no field any more: its values go, of {services}");
         }
         Ok(())
     }
