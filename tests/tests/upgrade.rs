@@ -350,6 +350,12 @@ fn data_are_migrated_with_the_first_job_or_the_version_is_refused_before() {
     counted(&host, "phase__g", 4);
     assert_eq!(data(&host, "phase__g")["first"], "Grace", "once");
     counted(&host, "phase__a", 1);
+    // A blueprint's change comes on top of what was migrated.
+    fs::write(start.path("new.yaml"), "phase__s:\n  last: Prates\n").expect("cannot write");
+    host.cli_ok(&["apply", &start.path("new.yaml").display().to_string()]);
+    host.until("it is changed", |host| (data(host, "phase__s")["last"] == "Prates").then_some(()));
+    let changed = json!({"first": "So", "last": "Prates", "friend": "nobody", "count": 0});
+    assert_eq!(data(&host, "phase__s"), changed);
 
     // Back to the version before: its schema is older than the data.
     fs::copy(phase("").join("phase.wasm"), &file).expect("cannot copy");

@@ -160,7 +160,8 @@ fn data_of_another_schema_keep_what_fits_and_get_the_defaults_of_what_is_new() {
     ]))
     .unwrap();
     let adapt = |data: Value| schema.adapt(data.as_object().unwrap().clone());
-    let adapted = adapt(json!({"hostname": "a", "load": 1, "owner": "ada", "node": "n", "old": [1]})).unwrap();
+    let adapted =
+        adapt(json!({"hostname": "a", "load": 1, "owner": "ada", "node": "n", "old": [1]})).unwrap();
     assert_eq!(
         Value::Object(adapted.data.clone()),
         json!({"host": "a", "load": 1.0, "port": 22, "owner": "ada"})

@@ -84,17 +84,18 @@ impl Dispatcher {
             return quarantined(job, &held);
         }
         let spec = loaded.and_then(|loaded| loaded.actor.manifest().action(&job.action));
-        let limits = match (loaded, spec) {
-            (Some(loaded), Some(spec)) => self.limits(loaded, spec),
-            _ => self.settings.limits,
-        };
-        // Data of another schema come into the form of this version's in the same turn in which it first runs.
-        let (fitted, misfit) = match (loaded, spec) {
-            (Some(loaded), Some(_)) => match fit(loaded, &data.json, data.schema.as_ref(), &limits).await {
-                Ok(fitted) => (fitted.map(|fitted| (fitted.data, loaded.schema.clone())), None),
-                Err(failure) if failure.kind == FailureKind::Host => return put_off(job, failure.message),
-                Err(failure) => (None, Some(failure)),
-            },
+        let limits = loaded.map_or(self.settings.limits, |loaded| self.limits(loaded, spec));
+        // Data of another schema come into the form of this version's in the same turn in which they are first used.
+        let (fitted, misfit) = match loaded {
+            Some(loaded) if spec.is_some() || job.patch.is_some() => {
+                match fit(loaded, &data.json, data.schema.as_ref(), &limits).await {
+                    Ok(fitted) => (fitted.map(|fitted| (fitted.data, loaded.schema.clone())), None),
+                    Err(failure) if failure.kind == FailureKind::Host => {
+                        return put_off(job, failure.message);
+                    }
+                    Err(failure) => (None, Some(failure)),
+                }
+            }
             _ => (None, None),
         };
         let (fitted, schema) = fitted.unzip();
@@ -103,6 +104,12 @@ impl Dispatcher {
         let data = patched.as_ref().unwrap_or(data);
         let turn = match (loaded, spec) {
             (None, _) => return without_actor(job),
+            (Some(loaded), _) if let Some(failure) = misfit => {
+                job.digest = Some(loaded.actor.digest().clone());
+                let turn = no_turn(Err(failure));
+                self.judge(loaded, &job, &turn).await;
+                turn
+            }
             (Some(_), None) if STANDARD_ACTIONS.contains(&job.action.as_str()) => {
                 no_turn(Ok(JsonText::null()))
             }
@@ -116,12 +123,6 @@ impl Dispatcher {
                 ),
             )
             .for_good())),
-            (Some(loaded), Some(_)) if let Some(failure) = misfit => {
-                job.digest = Some(loaded.actor.digest().clone());
-                let turn = no_turn(Err(failure));
-                self.judge(loaded, &job, &turn).await;
-                turn
-            }
             (Some(loaded), Some(_)) => {
                 job.digest = Some(loaded.actor.digest().clone());
                 let manifest = loaded.actor.manifest();
@@ -148,9 +149,10 @@ impl Dispatcher {
         settled
     }
 
-    fn limits(&self, loaded: &Loaded, spec: &ActionSpec) -> Limits {
+    fn limits(&self, loaded: &Loaded, spec: Option<&ActionSpec>) -> Limits {
         let Settings { limits, ceiling, .. } = &self.settings;
-        limits.with(&loaded.actor.manifest().limits, ceiling).with(&spec.limits, ceiling)
+        let limits = limits.with(&loaded.actor.manifest().limits, ceiling);
+        spec.map_or(limits, |spec| limits.with(&spec.limits, ceiling))
     }
 
     /// Keeps how jobs of this version end, and takes it out of service when they keep being stopped.
