@@ -20,7 +20,7 @@ demo-build example="init": wasm-target
         {{ if example == "eventfilters" { "-- --no-default-features" } else { "" } }}
 
 # Everything that must hold: format, lints, tests, docs
-test: wasm-target redis lint
+test: wasm-target redis registry lint
     cargo test --workspace
     RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
 
@@ -42,9 +42,10 @@ bench-redis: wasm-target redis
     cargo build --release
     cargo bench -p ays-tests --bench redis_rivals
 
-# Fuzz a target (hrd, blueprint, queue_entry) for so many seconds; needs the nightly toolchain and cargo-fuzz
+# Fuzz a target (hrd, blueprint, queue_entry, manifest, component, module) for so many seconds; needs nightly and cargo-fuzz
 fuzz target seconds="60":
-    mkdir -p fuzz/corpus/{{ target }}
+    mkdir -p fuzz/corpus/{{ target }} fuzz/seeds/{{ target }}
+    {{ if target == "component" { "cargo run -q -p ays-hostile -- fuzz/seeds/component 65536" } else { "" } }}
     cargo +nightly fuzz run {{ target }} fuzz/corpus/{{ target }} fuzz/seeds/{{ target }} -- -max_total_time={{ seconds }}
 
 # Add the target that actors are compiled for
@@ -60,6 +61,15 @@ redis:
     elif command -v brew >/dev/null; then brew install redis; \
     else echo "{{ redis_hint }}" >&2; exit 1; fi
     @tests/newer-redis
+
+# Serve a hundred hostile components, and print what a neighbour notices and how much memory the host takes
+hostile: wasm-target
+    cargo build
+    cargo test -p ays-tests --test hostile_components -- --nocapture
+
+# Fetch an OCI registry for the tests into target/tools, where the machine has none
+registry:
+    @tests/registry
 
 # Kill the host 200 times at random while 20 000 events are drained (a short form of it is among the tests)
 crash kills="200" events="20000":

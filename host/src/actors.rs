@@ -3,17 +3,19 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
+    io::Read as _,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use anyhow::Context as _;
-use ays_core::{manifest::Manifest, schema::SchemaId};
+use ays_core::{Digest, manifest::Manifest, schema::SchemaId};
 use ays_engine::{Actor, Compiled, Engine};
+use ays_package::{Signer, Trust};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tracing::{error, info};
 
-use crate::{clock, log::Shown};
+use crate::{clock, log::Shown, package::PackageFile};
 
 /// The actors of one folder, by name.
 #[derive(Clone, Debug, Default)]
@@ -34,32 +36,35 @@ pub struct Loaded {
     pub schema: SchemaId,
     /// Its size, and whether it was compiled for this, for people.
     pub how: String,
+    /// Who signed it, where that was asked for.
+    pub signer: Option<Signer>,
 }
 
 impl Loaded {
-    /// Loads the component in a file.
+    /// Loads a component that is, or is to be, in this file. With `trust`, only if one of its keys signed it: before that,
+    /// nothing of it is compiled or run.
     ///
     /// # Errors
-    /// If it cannot be read, or is no actor.
-    pub async fn read(engine: &Engine, file: &Path) -> anyhow::Result<Self> {
-        Self::from_wasm(engine, file, &fs::read(file).context("cannot read it")?).await
-    }
-
-    /// Loads a component that is, or is to be, in this file.
-    ///
-    /// # Errors
-    /// If it is no actor.
-    pub async fn from_wasm(engine: &Engine, file: &Path, wasm: &[u8]) -> anyhow::Result<Self> {
+    /// If it is no actor, or no trusted key signed it.
+    pub async fn new(
+        engine: &Engine,
+        file: &Path,
+        package: &PackageFile,
+        trust: Option<&Trust>,
+    ) -> anyhow::Result<Self> {
         let began = clock::instant();
-        let actor = engine.load(wasm).await?;
+        let check = |trust: &Trust| trust.check(&package.component, package.signature.as_deref());
+        let signer = trust.map(check).transpose()?;
+        let actor = engine.load(&package.component).await?;
         let how = match actor.compiled() {
             Compiled::Now => format!("compiled in {} ms", began.elapsed().as_millis()),
             Compiled::Cached => "compiled before".into(),
         };
-        let how = format!("{} KiB, {how}", actor.size() / 1024);
+        let signed = signer.as_ref().map(|signer| format!(", signed by {}", signer.key)).unwrap_or_default();
+        let how = format!("{} KiB, {how}{signed}", actor.size() / 1024);
         let actions = actor.manifest().actions.iter().map(|action| action.name.clone()).collect();
         let schema = actor.manifest().schema_id();
-        Ok(Self { actor, file: file.into(), actions: Arc::new(actions), schema, how })
+        Ok(Self { actor, file: file.into(), actions: Arc::new(actions), schema, how, signer })
     }
 
     /// The actor's name.
@@ -79,11 +84,16 @@ pub struct Refused {
 
 impl Actors {
     /// Loads every `*.wasm` file of a folder, in order of name. A file that is no actor is told of and left out; the
-    /// others are loaded all the same.
+    /// others are loaded all the same. With `trust`, so is one that none of its keys signed: nothing of it is compiled or
+    /// run.
     ///
     /// # Errors
     /// If the folder cannot be read.
-    pub async fn load(engine: &Engine, folder: &Path) -> anyhow::Result<(Self, Vec<Refused>)> {
+    pub async fn load(
+        engine: &Engine,
+        folder: &Path,
+        trust: Option<&Trust>,
+    ) -> anyhow::Result<(Self, Vec<Refused>)> {
         let files = components(folder)?;
         let shown = Shown::new(progress(files.len()));
         let bar = &shown.0;
@@ -91,7 +101,7 @@ impl Actors {
         let mut refused = Vec::new();
         for file in files {
             bar.set_message(file.file_name().unwrap_or_default().to_string_lossy().into_owned());
-            if let Err(why) = actors.add(engine, &file).await {
+            if let Err(why) = actors.add(engine, &file, trust).await {
                 error!("{}: {why:#}", file.display());
                 refused.push(Refused { file, why: format!("{why:#}") });
             }
@@ -100,8 +110,9 @@ impl Actors {
         Ok((actors, refused))
     }
 
-    async fn add(&mut self, engine: &Engine, file: &Path) -> anyhow::Result<()> {
-        let loaded = Loaded::read(engine, file).await?;
+    async fn add(&mut self, engine: &Engine, file: &Path, trust: Option<&Trust>) -> anyhow::Result<()> {
+        let package = PackageFile::read(file, engine.component_bytes())?;
+        let loaded = Loaded::new(engine, file, &package, trust).await?;
         let name = loaded.name();
         if let Some(other) = self.by_name.get(name) {
             anyhow::bail!("the actor `{name}` was loaded from {} already; remove one", other.file.display());
@@ -139,6 +150,23 @@ impl Actors {
             .map(|(name, loaded)| (name.to_owned(), Manifest::clone(loaded.actor.manifest())))
             .collect()
     }
+
+    /// Their digests, by name: what blueprints pin.
+    pub fn digests(&self) -> BTreeMap<String, Digest> {
+        self.iter().map(|(name, loaded)| (name.to_owned(), loaded.actor.sha256())).collect()
+    }
+}
+
+/// A component's file. Of one that has more than `most` bytes no more is read than shows it.
+///
+/// # Errors
+/// If it cannot be read.
+pub fn read(file: &Path, most: u64) -> anyhow::Result<Vec<u8>> {
+    let mut wasm = Vec::new();
+    fs::File::open(file)
+        .and_then(|open| open.take(most.saturating_add(1)).read_to_end(&mut wasm))
+        .with_context(|| format!("cannot read {}", file.display()))?;
+    Ok(wasm)
 }
 
 /// The `*.wasm` files of a folder, in order of name.

@@ -2,7 +2,7 @@
 //!
 //! | part | module |
 //! |---|---|
-//! | the actors that were loaded, and which of them are in service | [`actors`], [`live`], [`quarantine`] |
+//! | components' files and the actors that were loaded, and which of them are in service | [`package`], [`actors`], [`live`], [`quarantine`] |
 //! | new versions of them, while the host runs | [`upgrade`] |
 //! | what actors are granted, and where secrets are | [`granting`], [`secrets`] |
 //! | jobs: taken from the store, executed, committed | [`dispatcher`] |
@@ -22,6 +22,7 @@ pub mod granting;
 pub mod hub;
 pub mod live;
 pub mod log;
+pub mod package;
 pub mod quarantine;
 pub mod runs;
 pub mod scheduler;

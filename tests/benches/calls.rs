@@ -1,6 +1,7 @@
-//! What a call costs: a bare wasmtime loop, a resident instance and a fresh one doing the same call.
+//! What a call costs: a bare wasmtime loop, a resident instance without limits and with all of them, and a fresh one, doing
+//! the same call.
 //!
-//! The three take turns in one run, so that a busy machine troubles all of them alike; the ratios are what counts. The
+//! They take turns in one run, so that a busy machine troubles all of them alike; the ratios are what counts. The
 //! call reads the service's data, logs a line, emits an event and writes the data back (`four_calls` of the probe).
 
 use std::{
@@ -205,6 +206,12 @@ async fn bench() {
         outside,
     };
 
+    let unlimited = Options { unlimited: true, ..Options::default() };
+    let clock = Arc::new(SystemClock(Instant::now()));
+    let unlimited = Engine::new(&unlimited, clock, None).expect("wasmtime starts");
+    let unlimited = unlimited.load(&wasm).await.expect("it is an actor");
+    let mut free = unlimited.instantiate(&ours.limits).await.expect("the probe starts");
+
     let config = wasmtime::Config::new();
     let bare_engine = wasmtime::Engine::new(&config).expect("wasmtime starts");
     let component = Component::from_binary(&bare_engine, &wasm).expect("it is a component");
@@ -224,7 +231,8 @@ async fn bench() {
     let mut bare_store = Store::new(&bare_engine, Bare::new());
     let bare_instance = pre.instantiate_async(&mut bare_store).await.expect("it starts");
     let mut resident = ours.instance().await;
-    let (mut bare_times, mut resident_times, mut fresh_times) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut bare_times, mut free_times) = (Vec::new(), Vec::new());
+    let (mut resident_times, mut fresh_times) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
         let began = Instant::now();
         for _ in 0..RESIDENT_CALLS {
@@ -239,6 +247,12 @@ async fn bench() {
 
         let began = Instant::now();
         for _ in 0..RESIDENT_CALLS {
+            ours.call(&mut free).await;
+        }
+        free_times.push(began.elapsed() / RESIDENT_CALLS);
+
+        let began = Instant::now();
+        for _ in 0..RESIDENT_CALLS {
             ours.call(&mut resident).await;
         }
         resident_times.push(began.elapsed() / RESIDENT_CALLS);
@@ -250,11 +264,13 @@ async fn bench() {
         fresh_times.push(began.elapsed() / FRESH_CALLS);
     }
     let bare = median(&mut bare_times);
+    let limits = median(&mut resident_times).as_secs_f64() / median(&mut free_times).as_secs_f64();
     println!("\na call with four host calls, median of {ROUNDS} rounds ({:?})", engine.pooling());
     println!("{:<24} {:>10} {:>8}", "", "µs", "ratio");
     for (name, mut times) in [
         ("bare wasmtime loop", bare_times),
-        ("resident instance", resident_times),
+        ("resident, no limits", free_times),
+        ("resident, all limits", resident_times),
         ("fresh instance", fresh_times),
     ] {
         let time = median(&mut times);
@@ -264,6 +280,7 @@ async fn bench() {
             time.as_secs_f64() / bare.as_secs_f64()
         );
     }
+    println!("all limits together: {limits:.2}×");
 }
 
 fn median(times: &mut [Duration]) -> Duration {

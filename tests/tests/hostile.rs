@@ -105,6 +105,8 @@ fn each_breach_fails_its_job_with_its_kind_while_a_neighbour_goes_on() {
     }
     let panic = host.list("/api/v1/jobs?service=probe__bad&action=panic").remove(0);
     assert!(panic["logs"].to_string().contains("panicked as asked"), "{panic}");
+    // There is no environment in which to set what the standard library advises to.
+    assert!(!panic["logs"].to_string().contains("RUST_BACKTRACE"), "{panic}");
     // A deep recursion does not make a record of a million frames.
     let recursion = host.list("/api/v1/jobs?service=probe__bad&action=recurse").remove(0);
     assert!(recursion["error"]["backtrace"].as_array().expect("it has one").len() < 100);
@@ -131,6 +133,35 @@ fn guests_that_compute_without_end_do_not_take_the_host_from_others() {
     }
     let running = host.list("/api/v1/jobs?state=running&action=spin").len();
     assert_eq!(running, 6, "they still spin: each has 10 s of CPU time, and there are six of them");
+}
+
+#[test]
+fn the_operator_sets_defaults_and_ceilings_and_each_breach_says_where_it_is_raised() {
+    let host = Start::new(actors())
+        .arg("--limit=memory_bytes=8MiB,events=3")
+        .arg("--ceiling=log_bytes=64KiB")
+        .blueprint("probe__bad:\n")
+        .start();
+    let (_, actor) = host.get("/api/v1/actors/probe");
+    let of = |name: &str| actor["limits"][name].as_u64().expect("it is there");
+    assert_eq!((of("memory_bytes"), of("events"), of("log_bytes")), (8 << 20, 3, 64 << 10));
+    for (action, args, kind, amount, limit) in [
+        ("eat_memory", json!([]), "memory", "8388608", "memory_bytes"),
+        ("emit_many", json!(["never", 4]), "limit", "3 events", "events"),
+        ("chatty", json!([]), "limit", "65536 bytes", "log_bytes"),
+    ] {
+        let job = job(&host, "probe__bad", action, &args);
+        let said = job["error"]["message"].as_str().unwrap_or_default();
+        let raised = format!("--ceiling {limit}=");
+        assert!(job["error"]["kind"] == kind && said.contains(amount) && said.contains(&raised), "{job}");
+    }
+    for (flag, told) in
+        [("--limit=memory=1", "there is no limit `memory`"), ("--limit=cpu_ms=99999999", "above its ceiling")]
+    {
+        let output = Start::new(actors()).arg(flag).command().output().expect("cannot run ays-host");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success() && said.contains(told), "{flag}: {said}");
+    }
 }
 
 #[test]

@@ -4,10 +4,40 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{EventName, Id, JsonText, Timestamp};
+use crate::{
+    EventName, Id, JsonText, Timestamp,
+    job::{Cause, Job},
+};
 
 /// How deep a chain of events that cause events may be, before it is taken for a storm.
 pub const MAX_DEPTH: u32 = 64;
+
+/// How many steps of a chain are remembered. That begins only so many steps before its end: other chains cost nothing.
+const TRAIL: u32 = 16;
+
+/// What a chain's steps were once `job` has emitted `event`, the `depth`th of it: the last of them, if it is near its end.
+pub fn trail(job: &Job, event: &EventName, depth: u32) -> Vec<String> {
+    if depth + TRAIL <= MAX_DEPTH {
+        return Vec::new();
+    }
+    let before: &[String] = match &job.cause {
+        Cause::Event { trail, .. } => trail,
+        _ => &[],
+    };
+    let step = format!("{} {} -> {event}", job.service, job.action);
+    before.iter().cloned().chain([step]).collect()
+}
+
+/// The steps that a trail repeats, from its end; all of it where it does not.
+pub fn round(trail: &[String]) -> &[String] {
+    let length = trail.len();
+    let repeats = |period: &usize| {
+        let (before, last) = (trail.get(length - 2 * period..length - period), trail.get(length - period..));
+        before == last
+    };
+    let period = (1..=length / 2).find(repeats).unwrap_or(length);
+    trail.get(length - period..).unwrap_or(trail)
+}
 
 /// By which way an event came in. A filter may ask for one.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -54,12 +84,23 @@ pub struct NewEvent {
     /// How many events led to this one: 0 for an event from outside.
     #[serde(default)]
     pub depth: u32,
+    /// The last steps that led to it, if they were many; see [`trail`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub trail: Vec<String>,
 }
 
 impl NewEvent {
     /// An event from outside without channel, tags and secret.
     pub fn new(name: EventName, args: JsonText) -> Self {
-        Self { name, args, channel: Channel::default(), tags: BTreeSet::new(), secret: None, depth: 0 }
+        Self {
+            name,
+            args,
+            channel: Channel::default(),
+            tags: BTreeSet::new(),
+            secret: None,
+            depth: 0,
+            trail: Vec::new(),
+        }
     }
 }
 

@@ -42,6 +42,10 @@ pub enum Cause {
         /// How many events led to it; 0 for one from outside.
         #[serde(default)]
         depth: u32,
+        /// The last steps of a chain that has become suspiciously long, as `service action -> event`; see
+        /// [`event::trail`](crate::event::trail).
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        trail: Vec<String>,
     },
     /// A recurring action was due.
     Schedule {
@@ -77,6 +81,21 @@ impl Cause {
         match self {
             Self::Event { depth, .. } => depth.saturating_add(1),
             _ => 0,
+        }
+    }
+
+    /// The same without its trail, which names services that a guest need not know.
+    pub fn for_guest(&self) -> std::borrow::Cow<'_, Self> {
+        match self {
+            Self::Event { id, event, depth, trail } if !trail.is_empty() => {
+                std::borrow::Cow::Owned(Self::Event {
+                    id: *id,
+                    event: event.clone(),
+                    depth: *depth,
+                    trail: Vec::new(),
+                })
+            }
+            _ => std::borrow::Cow::Borrowed(self),
         }
     }
 
@@ -262,7 +281,7 @@ pub struct Job {
     /// What the last attempt cost.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub usage: Option<Usage>,
-    /// Digest of the component that executed the last attempt, `blake3:` and 64 hexadecimal digits.
+    /// Digest of the component that executed the last attempt, `sha256:` and 64 hexadecimal digits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<std::sync::Arc<str>>,
 }

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::limits::{LimitPolicy, Limits, Unit, WantedLimits};
 use crate::{
     ActorName,
     capability::Asked,
@@ -156,93 +157,5 @@ pub enum Instancing {
 impl Instancing {
     fn is_resident(&self) -> bool {
         *self == Self::Resident
-    }
-}
-
-/// Limits that a manifest asks for. What is not said is the host's default; nothing goes above the host's ceiling.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct WantedLimits {
-    /// Linear memory, summed over all memories of an instance, in bytes.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub memory_bytes: Option<u64>,
-    /// CPU time of a job, in milliseconds.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub cpu_ms: Option<u64>,
-    /// Time from a job's start to its end, in milliseconds.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub wall_ms: Option<u64>,
-    /// Log lines of a job, in bytes.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub log_bytes: Option<u64>,
-    /// The service's data, a job's result, and an event's args: each at most this many bytes of JSON text.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub data_bytes: Option<u64>,
-    /// Events that a job may emit.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub events: Option<u64>,
-}
-
-impl WantedLimits {
-    fn is_empty(&self) -> bool {
-        *self == Self::default()
-    }
-}
-
-/// The limits of one job.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Limits {
-    /// Linear memory, summed over all memories of the instance, in bytes.
-    pub memory_bytes: u64,
-    /// CPU time, in milliseconds.
-    pub cpu_ms: u64,
-    /// Time from start to end, in milliseconds.
-    pub wall_ms: u64,
-    /// Log lines, in bytes.
-    pub log_bytes: u64,
-    /// Data, result, an event's args: each, in bytes of JSON text.
-    pub data_bytes: u64,
-    /// Events emitted.
-    pub events: u64,
-}
-
-impl Default for Limits {
-    /// 64 MiB of memory, 10 s of CPU, 60 s of wall time, 256 KiB of log, 1 MiB of data, 1000 events.
-    fn default() -> Self {
-        Self {
-            memory_bytes: 64 << 20,
-            cpu_ms: 10_000,
-            wall_ms: 60_000,
-            log_bytes: 256 << 10,
-            data_bytes: 1 << 20,
-            events: 1000,
-        }
-    }
-}
-
-impl Limits {
-    /// The highest a manifest can ask for unless the operator says otherwise: 1 GiB of memory, 1 h of CPU, 24 h of wall
-    /// time, 16 MiB of log, 16 MiB of data, 100 000 events.
-    pub const CEILING: Self = Self {
-        memory_bytes: 1 << 30,
-        cpu_ms: 3_600_000,
-        wall_ms: 86_400_000,
-        log_bytes: 16 << 20,
-        data_bytes: 16 << 20,
-        events: 100_000,
-    };
-
-    /// These, with what `wanted` says put in place, up to the ceiling.
-    #[must_use]
-    pub fn with(self, wanted: &WantedLimits, ceiling: &Limits) -> Self {
-        let pick = |own: u64, wanted: Option<u64>, most: u64| wanted.unwrap_or(own).min(most);
-        Self {
-            memory_bytes: pick(self.memory_bytes, wanted.memory_bytes, ceiling.memory_bytes),
-            cpu_ms: pick(self.cpu_ms, wanted.cpu_ms, ceiling.cpu_ms),
-            wall_ms: pick(self.wall_ms, wanted.wall_ms, ceiling.wall_ms),
-            log_bytes: pick(self.log_bytes, wanted.log_bytes, ceiling.log_bytes),
-            data_bytes: pick(self.data_bytes, wanted.data_bytes, ceiling.data_bytes),
-            events: pick(self.events, wanted.events, ceiling.events),
-        }
     }
 }

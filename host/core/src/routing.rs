@@ -111,7 +111,12 @@ impl FilterIndex {
                 service: subscription.service.clone(),
                 action: subscription.filter.action.clone(),
                 args: event.args.clone(),
-                cause: Cause::Event { id, event: event.name.as_str().into(), depth: event.depth },
+                cause: Cause::Event {
+                    id,
+                    event: event.name.as_str().into(),
+                    depth: event.depth,
+                    trail: event.trail.clone(),
+                },
                 patch: None,
             })
             .collect()

@@ -149,6 +149,30 @@ const JSON: &[&str] = &[
     "\0",
 ];
 
+const MANIFEST: &[&str] = &[
+    "{\"interface\":\"ays:actor@0.1.0\",\"name\":\"a\",\"actions\":[",
+    "],\"schema\":[",
+    "],\"limits\":{",
+    "{\"name\":\"a\"}",
+    "{\"name\":\"a\",\"type\":\"str\",\"regex\":\"(a+)+\"}",
+    "{\"name\":\"a\",\"recurring\":{\"period\":\"5s\"}}",
+    "\"cpu_ms\":1",
+    "\"memory_bytes\":18446744073709551615",
+    ",",
+    ":",
+    "[",
+    "]",
+    "{",
+    "}",
+    "}}",
+    "]}",
+    "\"filters\"",
+    "\"\"",
+    "1e999",
+    "-1",
+    "null",
+];
+
 fn actors() -> BTreeMap<String, Manifest> {
     let schema = hrd::parse_schema(
         "s",
@@ -175,6 +199,14 @@ proptest! {
             prop_assert_eq!(&serde_json::from_str::<ays_core::schema::Schema>(&json).unwrap(), &schema);
         }
         let _ = hrd::parse_actor("actor.hrd", &text);
+    }
+
+    #[test]
+    fn no_manifest_makes_its_reader_panic(text in pieces(MANIFEST)) {
+        if let Ok(manifest) = serde_json::from_str::<Manifest>(&text) {
+            let json = serde_json::to_string(&manifest).unwrap();
+            serde_json::from_str::<Manifest>(&json).unwrap();
+        }
     }
 
     #[test]

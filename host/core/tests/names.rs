@@ -212,7 +212,7 @@ fn a_job_is_read_back_as_it_was_written() {
     let now: Timestamp = "2026-03-29T02:30:00.007Z".parse().unwrap();
     let id = Id::first_at(now);
     for cause in [
-        Cause::Event { id, event: "Ev\"ént".into(), depth: 3 },
+        Cause::Event { id, event: "Ev\"ént".into(), depth: 3, trail: Vec::new() },
         Cause::Schedule { due_at: now, next_at: None },
         Cause::Schedule { due_at: now, next_at: Some(now) },
         Cause::Run { id, step: 2 },
@@ -234,7 +234,7 @@ fn a_job_is_read_back_as_it_was_written() {
             retry_at: Some(now),
             strict: true,
             usage: Some(Usage { cpu_us: 1, peak_memory_bytes: u64::MAX, host_calls: 0 }),
-            digest: Some("blake3:00".into()),
+            digest: Some("sha256:00".into()),
             ..fresh
         });
         assert!(json.contains(&format!(r#""cause":{{"kind":"{kind}""#)), "{json}");

@@ -161,7 +161,10 @@ fn each_filter_on_an_event_gets_its_own_job_with_the_args_as_sent() {
     for job in jobs {
         assert_eq!((job.service, job.args), (consumer.clone(), args.clone()));
         assert_eq!(job.cause.depth(), 4);
-        assert_eq!(job.cause, Cause::Event { id, event: "producer_INSTALLED".into(), depth: 3 });
+        assert_eq!(
+            job.cause,
+            Cause::Event { id, event: "producer_INSTALLED".into(), depth: 3, trail: Vec::new() }
+        );
     }
     assert!(index.route(&NewEvent::new("nobody_wants_it".parse().unwrap(), args), id).is_empty());
 }

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use ays_core::{
+    Digest,
     job::Failure,
     manifest::{Limits, Manifest},
 };
 
-use crate::{Clock, Instance, bindings::ActorPre, state::State};
+use crate::{Clock, Instance, bindings::ActorPre, breach, state::State};
 
 /// Where a component's code came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,18 +21,26 @@ pub enum Compiled {
 
 /// One version of an actor: its component, compiled and linked to the host's functions, and its manifest.
 pub struct Actor {
-    pub(crate) digest: Arc<str>,
+    pub(crate) digest: Digest,
+    pub(crate) shown_digest: Arc<str>,
     pub(crate) size: usize,
     pub(crate) manifest: Arc<Manifest>,
+    pub(crate) description: Arc<str>,
     pub(crate) compiled: Compiled,
     pub(crate) pre: ActorPre<State>,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) limited: bool,
 }
 
 impl Actor {
-    /// What tells this version from others: `blake3:` and 64 hexadecimal digits, the hash of the component.
+    /// What tells this version from others: the SHA-256 of its file, as text.
     pub fn digest(&self) -> &Arc<str> {
-        &self.digest
+        &self.shown_digest
+    }
+
+    /// The same, to compare with.
+    pub fn sha256(&self) -> Digest {
+        self.digest
     }
 
     /// The component's size in bytes.
@@ -44,6 +53,11 @@ impl Actor {
         &self.manifest
     }
 
+    /// The same, as its `describe` returned it: the JSON text that belongs into its section `ays:manifest`.
+    pub fn description(&self) -> &str {
+        &self.description
+    }
+
     /// Where its code came from.
     pub fn compiled(&self) -> Compiled {
         self.compiled
@@ -54,7 +68,7 @@ impl Actor {
     /// # Errors
     /// If the component's own start takes more than `limits`, or traps, or no more instances can be had.
     pub async fn instantiate(&self, limits: &Limits) -> Result<Instance, Failure> {
-        Instance::new(&self.pre, &self.clock, limits).await
+        Instance::new(&self.pre, &self.clock, limits, self.limited).await.map_err(|e| breach::failure(&e))
     }
 }
 

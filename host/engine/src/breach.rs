@@ -13,11 +13,18 @@ const FRAMES: usize = 32;
 pub(crate) struct Breach {
     pub(crate) kind: FailureKind,
     pub(crate) message: String,
+    /// The name of the limit that was met, if it is one that an actor can ask for.
+    limit: Option<&'static str>,
 }
 
 impl Breach {
     pub(crate) fn error(kind: FailureKind, message: impl Into<String>) -> Error {
-        Error::from(Self { kind, message: message.into() })
+        Error::from(Self { kind, message: message.into(), limit: None })
+    }
+
+    /// A breach of a limit, by its name in the manifest. `message` says the limit and how much was used.
+    pub(crate) fn of(limit: &'static str, kind: FailureKind, message: impl Into<String>) -> Error {
+        Error::from(Self { kind, message: message.into(), limit: Some(limit) })
     }
 }
 
@@ -29,18 +36,57 @@ impl fmt::Display for Breach {
 
 impl std::error::Error for Breach {}
 
-/// What a call that ended with an error means for the job.
+/// What a job's call that ended with an error means for the job.
 pub(crate) fn failure(error: &Error) -> Failure {
-    let (kind, message) = if let Some(breach) = error.downcast_ref::<Breach>() {
-        (breach.kind, breach.message.clone())
+    let (failure, limit) = read(error);
+    match limit {
+        Some(limit) => Failure { message: format!("{}; {}", failure.message, raise(limit)), ..failure },
+        None => failure,
+    }
+}
+
+/// The same for a component that was to describe itself: its limits are the host's, and raised nowhere.
+pub(crate) fn failure_to_describe(error: &Error) -> Failure {
+    read(error).0
+}
+
+/// Where a limit of jobs is raised, for the end of a sentence.
+pub(crate) fn raise(limit: &str) -> String {
+    format!(
+        "the actor's manifest can ask for another `{limit}`, up to the host's ceiling (`--ceiling {limit}=AMOUNT`)"
+    )
+}
+
+fn read(error: &Error) -> (Failure, Option<&'static str>) {
+    let (kind, message, limit) = if let Some(breach) = error.downcast_ref::<Breach>() {
+        (breach.kind, breach.message.clone(), breach.limit)
+    } else if let Some((limit, what)) = wasmtime_limit(error) {
+        (FailureKind::Limit, format!("{what} (limit `{limit}`)"), Some(limit))
     } else if let Some(trap) = error.downcast_ref::<Trap>() {
-        (FailureKind::Trap, describe(*trap))
+        (FailureKind::Trap, describe(*trap), None)
     } else if let Some(exit) = error.downcast_ref::<wasmtime_wasi::I32Exit>() {
-        (FailureKind::Trap, format!("the guest called exit({})", exit.0))
+        (FailureKind::Trap, format!("the guest called exit({})", exit.0), None)
     } else {
-        (FailureKind::Trap, error.root_cause().to_string())
+        (FailureKind::Trap, error.root_cause().to_string(), None)
     };
-    Failure { backtrace: frames(error), ..Failure::new(kind, message) }
+    (Failure { backtrace: frames(error), ..Failure::new(kind, message) }, limit)
+}
+
+/// The limits that wasmtime keeps by itself tell of a breach by their words alone.
+fn wasmtime_limit(error: &Error) -> Option<(&'static str, String)> {
+    let cause = error.root_cause().to_string();
+    let limit = if cause.contains("fuel allocated for hostcalls has been exhausted") {
+        return Some(("hostcall_bytes", "handed the host more bytes in one call than it may".into()));
+    } else if cause.contains("store handle limit exceeded")
+        || cause.contains("resource table has no free keys")
+    {
+        "handles"
+    } else if cause.starts_with("requested len") {
+        "random_bytes"
+    } else {
+        return None;
+    };
+    Some((limit, cause))
 }
 
 fn describe(trap: Trap) -> String {

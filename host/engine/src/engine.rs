@@ -1,21 +1,23 @@
 //! The engine: what all components share.
 
-use std::{sync::Arc, thread, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, thread, time::Duration};
 
 use ays_core::{
     job::Failure,
     manifest::{INTERFACE, Limits, Manifest},
     name,
 };
+use ays_package::section;
+use serde_json::Value;
 use wasmtime::{
-    Config, InstanceAllocationStrategy, PoolingAllocationConfig,
+    InstanceAllocationStrategy,
     component::{Component, HasSelf, Linker},
 };
 
 use crate::{
-    Actor, Clock, CodeCache, Compiled, Instance,
+    Actor, Clock, CodeCache, Compiled, Compiler, Instance,
     bindings::{self, ActorPre},
-    limiter,
+    breach, compiler, config,
     state::State,
 };
 
@@ -23,41 +25,51 @@ use crate::{
 /// the threads in slices of this.
 pub const EPOCH: Duration = Duration::from_millis(5);
 
-/// The stack of a guest, in bytes; one that recurses deeper traps.
-const WASM_STACK: usize = 1 << 20;
-
-/// Bytes that one call between guest and host may move.
-pub(crate) const HOSTCALL_BYTES: usize = 128 << 20;
-
-/// The greatest component that is loaded, in bytes.
-const COMPONENT_BYTES: usize = 256 << 20;
+/// The most bytes of code that are taken for each byte that a component may have. Ordinary ones have three.
+const CODE_PER_BYTE: u64 = 8;
 
 /// The greatest manifest, in bytes.
 const MANIFEST_BYTES: usize = 1 << 20;
 
 /// What `describe` may use.
-const DESCRIBE_LIMITS: Limits = Limits {
-    memory_bytes: 64 << 20,
-    cpu_ms: 2000,
-    wall_ms: 10_000,
-    log_bytes: 64 << 10,
-    data_bytes: 0,
-    events: 0,
-};
+fn describe_limits() -> Limits {
+    Limits {
+        cpu_ms: 2000,
+        wall_ms: 10_000,
+        log_bytes: 64 << 10,
+        data_bytes: 0,
+        events: 0,
+        ..Limits::default()
+    }
+}
 
 /// How an engine is set up.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// How many instances there can be at a time. Address space is reserved for all of them.
     pub instances: u32,
-    /// The most linear memory that any instance may be allowed, in bytes.
-    pub memory_ceiling: u64,
+    /// The most that any instance may be allowed: room for its memory and tables is reserved.
+    pub ceiling: Limits,
+    /// The greatest component that is loaded, in bytes.
+    pub component_bytes: u64,
+    /// Where components are compiled.
+    pub compiler: Compiler,
+    /// Keeps no limit of CPU, wall time, memory, tables and calls at all: a guest ends when it likes. Only to measure what
+    /// the limits cost, with guests that are trusted.
+    #[doc(hidden)]
+    pub unlimited: bool,
 }
 
 impl Default for Options {
-    /// 1000 instances of up to 1 GiB.
+    /// 1000 instances of up to 1 GiB; components of up to 64 MiB, compiled in this process.
     fn default() -> Self {
-        Self { instances: 1000, memory_ceiling: Limits::CEILING.memory_bytes }
+        Self {
+            instances: 1000,
+            ceiling: Limits::CEILING,
+            component_bytes: 64 << 20,
+            compiler: Compiler::InProcess,
+            unlimited: false,
+        }
     }
 }
 
@@ -76,12 +88,24 @@ pub enum LoadError {
     /// It is not a component, or not one for this host; says what it is, and what would be right.
     #[error("{0}")]
     NotAnActor(String),
+    /// It is too large, or compiling it takes more than it may; says the limit, what was used, and where to raise it.
+    #[error("{0}")]
+    Limit(String),
+    /// The host could not have it compiled, whatever it is.
+    #[error("{0}")]
+    Compiler(String),
     /// Its `describe` did not succeed.
     #[error("its `describe` failed ({}): {}", .0.kind, .0.message)]
     Describe(Failure),
     /// Its manifest is not one.
     #[error("its manifest is wrong: {0}")]
     Manifest(String),
+    /// The manifest that is written into it is not the one that its code goes by.
+    #[error(
+        "its manifest is forged: the section `ays:manifest` and what `describe` returns differ in {0}; `ays-host build` \
+         writes one that fits"
+    )]
+    ForgedManifest(String),
 }
 
 /// Loads components and keeps what they share: the compiler, the pool, the host's functions, the thread that ends epochs.
@@ -91,6 +115,9 @@ pub struct Engine {
     clock: Arc<dyn Clock>,
     pooling: Pooling,
     instances: u32,
+    component_bytes: u64,
+    compiler: Compiler,
+    limited: bool,
     cache: Option<CodeCache>,
 }
 
@@ -101,8 +128,8 @@ impl Engine {
     /// # Errors
     /// If this machine cannot run wasmtime.
     pub fn new(options: &Options, clock: Arc<dyn Clock>, cache: Option<CodeCache>) -> wasmtime::Result<Self> {
-        let mut config = config();
-        config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(options)));
+        let mut config = config::compiling(!options.unlimited);
+        config.allocation_strategy(InstanceAllocationStrategy::Pooling(config::pool(options)));
         let (engine, pooling) = match wasmtime::Engine::new(&config) {
             Ok(engine) => (engine, Pooling::Pooled),
             Err(why) => {
@@ -122,7 +149,9 @@ impl Engine {
                 thread::sleep(EPOCH);
             }
         })?;
-        Ok(Self { engine, linker, clock, pooling, instances: options.instances, cache })
+        let Options { instances, component_bytes, compiler, unlimited, .. } = options.clone();
+        let limited = !unlimited;
+        Ok(Self { engine, linker, clock, pooling, instances, component_bytes, compiler, limited, cache })
     }
 
     /// How instances get their memory.
@@ -135,14 +164,19 @@ impl Engine {
         self.instances
     }
 
-    /// Loads a component: compiles it, or takes its code from the cache, and asks it for its manifest. Compiling uses the
-    /// CPU for up to seconds: call it where that does not stop others.
+    /// The greatest component that is loaded, in bytes: no more of a file needs to be read.
+    pub fn component_bytes(&self) -> u64 {
+        self.component_bytes
+    }
+
+    /// Loads a component: compiles it, or takes its code from the cache, and asks it for its manifest. Compiling
+    /// [in this process](Compiler::InProcess) uses the CPU for up to seconds: call it where that does not stop others.
     ///
     /// # Errors
     /// [`LoadError`] says what is wrong with it.
     pub async fn load(&self, wasm: &[u8]) -> Result<Arc<Actor>, LoadError> {
         let digest = blake3::hash(wasm);
-        let (component, compiled) = self.compile(wasm, &digest)?;
+        let (component, compiled) = self.compile(wasm, &digest).await?;
         let not_ours = |error: wasmtime::Error| {
             LoadError::NotAnActor(format!(
                 "it does not fit {INTERFACE}: {error:#}. Build it with ays-sdk, or against `wit/actor.wit`"
@@ -150,43 +184,70 @@ impl Engine {
         };
         let pre = self.linker.instantiate_pre(&component).map_err(not_ours)?;
         let pre = ActorPre::new(pre).map_err(not_ours)?;
-        let manifest = self.describe(&pre).await?;
+        let (manifest, description) = self.describe(&pre).await?;
+        check_section(wasm, &description)?;
+        let digest = ays_package::digest(wasm);
         Ok(Arc::new(Actor {
-            digest: format!("blake3:{digest}").into(),
+            digest,
+            shown_digest: digest.to_string().into(),
             size: wasm.len(),
             manifest: Arc::new(manifest),
+            description: description.into(),
             compiled,
             pre,
             clock: self.clock.clone(),
+            limited: self.limited,
         }))
     }
 
-    fn compile(&self, wasm: &[u8], digest: &blake3::Hash) -> Result<(Component, Compiled), LoadError> {
-        check_kind(wasm)?;
+    async fn compile(&self, wasm: &[u8], digest: &blake3::Hash) -> Result<(Component, Compiled), LoadError> {
+        self.check_kind(wasm)?;
         let key = CodeCache::key(&self.engine, digest);
-        if let Some(code) = self.cache.as_ref().and_then(|cache| cache.get(&key)) {
-            // SAFETY: the cache gives only what `put` below stored: it is authenticated with a key that only this user
-            // can read. Should wasmtime find it made by another version, it refuses it, and it is compiled again.
-            #[allow(unsafe_code, reason = "the one way to load code that was compiled before")]
-            let component = unsafe { Component::deserialize(&self.engine, code) };
-            if let Ok(component) = component {
-                return Ok((component, Compiled::Cached));
-            }
-        }
-        let component = Component::from_binary(&self.engine, wasm)
-            .map_err(|e| LoadError::NotAnActor(format!("it is not a valid component: {e:#}")))?;
-        if let Some(cache) = &self.cache
-            && let Ok(code) = component.serialize()
+        if let Some(code) = self.cache.as_ref().and_then(|cache| cache.get(&key))
+            // Should wasmtime find it made by another version, it refuses it, and it is compiled again.
+            && let Ok(component) = self.code(&code)
         {
+            return Ok((component, Compiled::Cached));
+        }
+        let code = match &self.compiler {
+            Compiler::InProcess => self
+                .engine
+                .precompile_component(wasm)
+                .map_err(|e| LoadError::NotAnActor(format!("it is not a valid component: {e:#}")))?,
+            Compiler::Child(child) => {
+                let most = self.component_bytes.saturating_mul(CODE_PER_BYTE);
+                compiler::compile(child, wasm, most, &*self.clock).await?
+            }
+        };
+        let component = self.code(&code).map_err(|e| {
+            let why = format!("{e:#}");
+            // What has no place in the pool is told of by its words alone.
+            if why.contains("pooling allocator") {
+                LoadError::Limit(format!("it needs more than any component may have: {why}"))
+            } else {
+                LoadError::Compiler(format!("the host cannot use the code that its compiler made: {why}"))
+            }
+        })?;
+        if let Some(cache) = &self.cache {
             cache.put(&key, &code);
         }
         Ok((component, Compiled::Now))
     }
 
-    async fn describe(&self, pre: &ActorPre<State>) -> Result<Manifest, LoadError> {
-        let mut instance =
-            Instance::new(pre, &self.clock, &DESCRIBE_LIMITS).await.map_err(LoadError::Describe)?;
-        let text = instance.describe(&DESCRIBE_LIMITS).await.map_err(LoadError::Describe)?;
+    /// A component from its code: what our compiler made just now, or what the cache gave.
+    #[allow(unsafe_code, reason = "the one way to load code that another process has compiled")]
+    fn code(&self, code: &[u8]) -> wasmtime::Result<Component> {
+        // SAFETY: the code is this host's own: it came from our compiler, in this process or by a pipe from a child that
+        // runs this same program, or from the cache, which gives only what was put there by `compile`, authenticated with
+        // a key that this user alone can read.
+        unsafe { Component::deserialize(&self.engine, code) }
+    }
+
+    async fn describe(&self, pre: &ActorPre<State>) -> Result<(Manifest, String), LoadError> {
+        let limits = describe_limits();
+        let failed = |e: wasmtime::Error| LoadError::Describe(breach::failure_to_describe(&e));
+        let instance = Instance::new(pre, &self.clock, &limits, self.limited).await;
+        let text = instance.map_err(failed)?.describe(&limits).await.map_err(failed)?;
         if text.len() > MANIFEST_BYTES {
             let what = format!("it has {} bytes; {MANIFEST_BYTES} are the most", text.len());
             return Err(LoadError::Manifest(what));
@@ -202,63 +263,55 @@ impl Engine {
         for action in &manifest.actions {
             name::check_action(&action.name).map_err(|e| LoadError::Manifest(e.to_string()))?;
         }
-        Ok(manifest)
+        Ok((manifest, text))
+    }
+
+    /// Tells what is no component before a compiler does, in words that help.
+    fn check_kind(&self, wasm: &[u8]) -> Result<(), LoadError> {
+        let not = |what: String| Err(LoadError::NotAnActor(what));
+        if wasm.len() as u64 > self.component_bytes {
+            return Err(LoadError::Limit(format!(
+                "it has more than {} bytes, the most that a component may have; `--component-size` \
+                 (AYS_COMPONENT_SIZE) allows more",
+                self.component_bytes
+            )));
+        }
+        // https://github.com/WebAssembly/component-model/blob/main/design/mvp/Binary.md#component-definitions
+        match wasm.get(..8) {
+            Some([0x7f, b'E', b'L', b'F', ..]) => {
+                not("it is code that was compiled ahead of time; only components (wasm) are loaded".into())
+            }
+            Some([0, b'a', b's', b'm', 1, 0, 0, 0]) => not(
+                "it is a core module, not a component; build it with `cargo build --target wasm32-wasip2`, or wrap it \
+                 with `wasm-tools component new`"
+                    .into(),
+            ),
+            Some([0, b'a', b's', b'm', _, _, 1, 0]) => Ok(()),
+            _ => not("it is not WebAssembly: it does not begin with `\\0asm`".into()),
+        }
     }
 }
 
-/// Tells what is no component before wasmtime does, in words that help.
-fn check_kind(wasm: &[u8]) -> Result<(), LoadError> {
-    let not = |what: String| Err(LoadError::NotAnActor(what));
-    if wasmtime::Engine::detect_precompiled(wasm).is_some() {
-        return not("it is code that was compiled ahead of time; only components (wasm) are loaded".into());
+/// Whether the manifest that is written into a component, if one is, says what its `describe` says. What people and tools
+/// read without running anything, and what the host goes by, must be the same.
+fn check_section(wasm: &[u8], description: &str) -> Result<(), LoadError> {
+    let Some(section) = section::read(wasm).map_err(|e| LoadError::Manifest(e.to_string()))? else {
+        return Ok(());
+    };
+    let read = |text| serde_json::from_str::<Value>(text).map_err(|e| LoadError::Manifest(e.to_string()));
+    let (written, said) = match read(section) {
+        Ok(written) => (written, read(description)?),
+        Err(_) => return Err(LoadError::ForgedManifest("that the section is not JSON".into())),
+    };
+    if written == said {
+        return Ok(());
     }
-    if wasm.len() > COMPONENT_BYTES {
-        return not(format!("it has {} bytes; {COMPONENT_BYTES} are the most", wasm.len()));
-    }
-    // https://github.com/WebAssembly/component-model/blob/main/design/mvp/Binary.md#component-definitions
-    match wasm.get(..8) {
-        Some([0, b'a', b's', b'm', 1, 0, 0, 0]) => not(
-            "it is a core module, not a component; build it with `cargo build --target wasm32-wasip2`, or wrap it with \
-             `wasm-tools component new`"
-                .into(),
-        ),
-        Some([0, b'a', b's', b'm', _, _, 1, 0]) => Ok(()),
-        _ => not("it is not WebAssembly: it does not begin with `\\0asm`".into()),
-    }
-}
-
-fn config() -> Config {
-    let mut config = Config::new();
-    config
-        .epoch_interruption(true)
-        .max_wasm_stack(WASM_STACK)
-        .async_stack_size(WASM_STACK + (1 << 20))
-        .memory_init_cow(true)
-        .wasm_component_model(true)
-        .generate_address_map(true)
-        // A stranger's component needs none of these, and each is code of the compiler's that need not be trusted.
-        .wasm_memory64(false)
-        .wasm_relaxed_simd(false);
-    config
-}
-
-fn pool(options: &Options) -> PoolingAllocationConfig {
-    let mut pool = PoolingAllocationConfig::new();
-    let instances = options.instances;
-    // Up to four core instances and tables are what toolchains make; a component with more is refused by none of these
-    // as long as the totals last, and the totals are reserved address space only.
-    pool.total_component_instances(instances)
-        .total_stacks(instances)
-        .total_core_instances(instances.saturating_mul(8))
-        .total_memories(instances.saturating_add(instances / 4))
-        .total_tables(instances.saturating_mul(8))
-        .max_core_instances_per_component(limiter::CORE_INSTANCES)
-        .max_memories_per_component(limiter::MEMORIES)
-        .max_tables_per_component(limiter::TABLES)
-        .max_tables_per_module(8)
-        .table_elements(limiter::TABLE_ELEMENTS)
-        .max_memory_size(usize::try_from(options.memory_ceiling).unwrap_or(usize::MAX))
-        .linear_memory_keep_resident(128 << 10)
-        .table_keep_resident(8 << 10);
-    pool
+    let (empty, none) = (serde_json::Map::new(), Value::Null);
+    let (written, said) = (written.as_object().unwrap_or(&empty), said.as_object().unwrap_or(&empty));
+    let differs = |key: &&String| written.get(*key).unwrap_or(&none) != said.get(*key).unwrap_or(&none);
+    let keys: BTreeSet<_> = written.keys().chain(said.keys()).filter(differs).take(8).collect();
+    let shown = |key: &&String| {
+        format!("`{}`", key.chars().take(40).flat_map(char::escape_debug).collect::<String>())
+    };
+    Err(LoadError::ForgedManifest(keys.iter().map(shown).collect::<Vec<_>>().join(", ")))
 }

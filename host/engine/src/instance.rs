@@ -16,7 +16,6 @@ use crate::{
     bindings::{Actor as Bindings, ActorPre, ays::actor::types},
     breach,
     capability::{Denials, Known},
-    engine::HOSTCALL_BYTES,
     meter::Metered,
     state::{Call, State},
 };
@@ -49,6 +48,8 @@ pub struct Instance {
     /// Whether the guest is where a call left it in good order; after a trap it is not.
     sound: bool,
     jobs: u64,
+    /// See [`Options::unlimited`](crate::Options::unlimited).
+    limited: bool,
 }
 
 impl Instance {
@@ -56,15 +57,16 @@ impl Instance {
         pre: &ActorPre<State>,
         clock: &Arc<dyn Clock>,
         limits: &Limits,
-    ) -> Result<Self, Failure> {
-        let mut store = new_store(pre, clock, limits);
+        limited: bool,
+    ) -> wasmtime::Result<Self> {
+        let mut store = new_store(pre, clock, limits, limited);
         let meter = store.data().meter.clone();
         meter.begin(limits);
         let bindings = {
             let future = pin!(pre.instantiate_async(&mut store));
-            Metered { future, meter: &meter, timer: None }.await.map_err(|e| breach::failure(&e))?
+            Metered { future, meter: &meter, timer: None }.await?
         };
-        Ok(Self { store, bindings, sound: true, jobs: 0 })
+        Ok(Self { store, bindings, sound: true, jobs: 0, limited })
     }
 
     /// Whether it can execute another job. After a trap or a breach of a limit it cannot.
@@ -77,12 +79,12 @@ impl Instance {
         self.jobs
     }
 
-    pub(crate) async fn describe(&mut self, limits: &Limits) -> Result<String, Failure> {
+    pub(crate) async fn describe(&mut self, limits: &Limits) -> wasmtime::Result<String> {
         let meter = self.store.data().meter.clone();
         meter.begin(limits);
         self.store.set_epoch_deadline(1);
         let future = pin!(self.bindings.call_describe(&mut self.store));
-        Metered { future, meter: &meter, timer: None }.await.map_err(|e| breach::failure(&e))
+        Metered { future, meter: &meter, timer: None }.await
     }
 
     /// Executes a job, and returns everything it did. Nothing of it has happened yet.
@@ -109,24 +111,29 @@ impl Instance {
             depth: job.cause.depth(),
             effects: Vec::new(),
             events: 0,
+            changes: 0,
+            bytes: 0,
             host_calls: 0,
         };
         let given = types::Job {
             id: job.id.to_string(),
             args: job.args.as_str().to_owned(),
             attempt: job.attempt,
-            cause: serde_json::to_string(&job.cause).unwrap_or_else(|_| "{}".into()),
+            cause: serde_json::to_string(&*job.cause.for_guest()).unwrap_or_else(|_| "{}".into()),
             created_at: u64::try_from(job.created_at.millis()).unwrap_or(0),
         };
         self.store.data_mut().begin(call, &outside.http);
         let meter = self.store.data().meter.clone();
-        meter.begin(&limits);
-        self.store.set_epoch_deadline(1);
         self.sound = false;
         self.jobs += 1;
-        let returned = {
+        let returned = if self.limited {
+            allow(&mut self.store, &limits);
+            meter.begin(&limits);
+            self.store.set_epoch_deadline(1);
             let future = pin!(self.bindings.call_run(&mut self.store, &job.action, &given));
             Metered { future, meter: &meter, timer: None }.await
+        } else {
+            self.bindings.call_run(&mut self.store, &job.action, &given).await
         };
         let state = self.store.data_mut();
         let mut call = state.end();
@@ -143,7 +150,7 @@ impl Instance {
             Ok(Err(types::Failure { message, retry })) => {
                 let denied = call.as_ref().is_some_and(|call| call.denials.explain(&message));
                 let kind = if denied { FailureKind::Denied } else { FailureKind::App };
-                Err(Failure { retry, ..Failure::new(kind, message) })
+                Err(Failure { retry, ..Failure::new(kind, cut(message)) })
             }
             Err(error) => Err(breach::failure(&error)),
         };
@@ -159,27 +166,55 @@ impl Instance {
     }
 }
 
-/// A store for one instance, with all its limits set.
-pub(crate) fn new_store(pre: &ActorPre<State>, clock: &Arc<dyn Clock>, limits: &Limits) -> Store<State> {
-    let mut store = Store::new(pre.engine(), State::new(clock, limits.memory_bytes));
-    store.limiter(|state| &mut state.limiter);
-    store.set_hostcall_fuel(HOSTCALL_BYTES);
-    store.epoch_deadline_callback(|store| store.data().meter.epoch());
-    store.set_epoch_deadline(1);
-    store.data().log.begin(limits.log_bytes);
+/// A store for one instance, with its limits set.
+pub(crate) fn new_store(
+    pre: &ActorPre<State>,
+    clock: &Arc<dyn Clock>,
+    limits: &Limits,
+    limited: bool,
+) -> Store<State> {
+    let mut store = Store::new(pre.engine(), State::new(clock, limits));
+    if limited {
+        store.limiter(|state| &mut state.limiter);
+        allow(&mut store, limits);
+        store.epoch_deadline_callback(|store| store.data().meter.epoch());
+        store.set_epoch_deadline(1);
+    }
+    store.data().log.begin(limits);
     store
+}
+
+/// Sets the limits that wasmtime keeps.
+fn allow(store: &mut Store<State>, limits: &Limits) {
+    store.set_hostcall_fuel(usize::try_from(limits.hostcall_bytes).unwrap_or(usize::MAX));
+    store.set_max_component_handles(usize::try_from(limits.handles).unwrap_or(usize::MAX));
 }
 
 fn read_result(text: &str, limits: &Limits, known: &Known) -> Result<JsonText, Failure> {
     if text.len() as u64 > limits.data_bytes {
-        let message =
-            format!("returned {} bytes of JSON; the limit `data_bytes` is {}", text.len(), limits.data_bytes);
+        let message = format!(
+            "returned {} bytes of JSON; the limit `data_bytes` is {}; {}",
+            text.len(),
+            limits.data_bytes,
+            breach::raise("data_bytes")
+        );
         return Err(Failure::new(FailureKind::Limit, message));
     }
     let (json, mut value) = JsonText::parse_value(text)
         .map_err(|e| Failure::new(FailureKind::App, format!("the action's result is not JSON: {e}")))?;
     let had_secrets = !known.is_empty() && known.hide_in(&mut value);
     Ok(if had_secrets { JsonText::from(&value) } else { json })
+}
+
+/// How much of an action's own message is kept, in bytes: it goes into the job's record and the host's log.
+const MESSAGE: usize = 16 << 10;
+
+fn cut(mut message: String) -> String {
+    if message.len() > MESSAGE {
+        message.truncate(message.floor_char_boundary(MESSAGE));
+        message.push('…');
+    }
+    message
 }
 
 fn turn(

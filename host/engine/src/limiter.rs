@@ -1,6 +1,6 @@
 //! Linear memory, tables and instances.
 
-use ays_core::job::FailureKind;
+use ays_core::{job::FailureKind, manifest::Limits};
 use wasmtime::ResourceLimiter;
 
 use crate::breach::Breach;
@@ -10,25 +10,26 @@ use crate::breach::Breach;
 pub(crate) const CORE_INSTANCES: u32 = 32;
 pub(crate) const MEMORIES: u32 = 4;
 pub(crate) const TABLES: u32 = 32;
-/// Elements of all tables together.
-pub(crate) const TABLE_ELEMENTS: usize = 100_000;
-
 /// Counts linear memory over all memories of an instance. A guest that asks for more than its limit is stopped: a
 /// `memory.grow` that just fails would look like an abort of the guest's own.
 #[derive(Debug, Default)]
 pub(crate) struct Limiter {
     memory_limit: u64,
     memory: u64,
-    table_elements: usize,
+    table_limit: u64,
+    table_elements: u64,
 }
 
 impl Limiter {
-    pub(crate) fn new(memory_limit: u64) -> Self {
-        Self { memory_limit, ..Self::default() }
+    pub(crate) fn new(limits: &Limits) -> Self {
+        let mut new = Self::default();
+        new.set(limits);
+        new
     }
 
-    pub(crate) fn set_limit(&mut self, memory_limit: u64) {
-        self.memory_limit = memory_limit;
+    pub(crate) fn set(&mut self, limits: &Limits) {
+        self.memory_limit = limits.memory_bytes;
+        self.table_limit = limits.table_elements;
     }
 
     /// Bytes of linear memory; it never shrinks.
@@ -45,17 +46,20 @@ impl ResourceLimiter for Limiter {
                 "asked for {asked} bytes of linear memory in all; its limit `memory_bytes` is {}",
                 self.memory_limit
             );
-            return Err(Breach::error(FailureKind::Memory, message));
+            return Err(Breach::of("memory_bytes", FailureKind::Memory, message));
         }
         self.memory = asked;
         Ok(true)
     }
 
     fn table_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
-        let asked = self.table_elements.saturating_add(desired.saturating_sub(current));
-        if asked > TABLE_ELEMENTS {
-            let message = format!("asked for {asked} table elements in all; {TABLE_ELEMENTS} are the most");
-            return Err(Breach::error(FailureKind::Limit, message));
+        let asked = self.table_elements.saturating_add(desired.saturating_sub(current) as u64);
+        if asked > self.table_limit {
+            let message = format!(
+                "asked for {asked} table elements in all; its limit `table_elements` is {}",
+                self.table_limit
+            );
+            return Err(Breach::of("table_elements", FailureKind::Limit, message));
         }
         self.table_elements = asked;
         Ok(true)

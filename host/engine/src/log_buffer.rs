@@ -7,7 +7,10 @@ use std::{
     task::{Context, Poll},
 };
 
-use ays_core::job::{FailureKind, Level, LogLine};
+use ays_core::{
+    job::{FailureKind, Level, LogLine},
+    manifest::Limits,
+};
 use tokio::io::AsyncWrite;
 use wasmtime_wasi::{
     cli::{IsTerminal, StdoutStream},
@@ -27,16 +30,28 @@ struct Lines {
     open: [(Level, Vec<u8>); 2],
     bytes: u64,
     limit: u64,
+    most_lines: u64,
 }
 
 /// What a line costs beside its text, in bytes: its time and level in the job's record. Without it, empty lines would be
 /// free.
 const LINE: usize = 64;
 
+/// How the line begins that Rust's standard library writes to standard error after a panic's message. A guest has no
+/// environment, and its backtrace is in the job's record already.
+const BACKTRACE_HINT: &str = "note: run with `RUST_BACKTRACE=";
+
 impl LogBuffer {
     pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
         let open = [(Level::Info, Vec::new()), (Level::Warn, Vec::new())];
-        Self(Arc::new(Mutex::new(Lines { clock, lines: Vec::new(), open, bytes: 0, limit: 0 })))
+        Self(Arc::new(Mutex::new(Lines {
+            clock,
+            lines: Vec::new(),
+            open,
+            bytes: 0,
+            limit: 0,
+            most_lines: 0,
+        })))
     }
 
     fn lock(&self) -> MutexGuard<'_, Lines> {
@@ -44,13 +59,14 @@ impl LogBuffer {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Empties it for the next job, which may log so many bytes.
-    pub(crate) fn begin(&self, limit: u64) {
+    /// Empties it for the next job.
+    pub(crate) fn begin(&self, limits: &Limits) {
         let mut lines = self.lock();
         lines.lines.clear();
         lines.open.iter_mut().for_each(|(_, open)| open.clear());
         lines.bytes = 0;
-        lines.limit = limit;
+        lines.limit = limits.log_bytes;
+        lines.most_lines = limits.log_lines;
     }
 
     /// Ends open lines and takes all.
@@ -80,13 +96,17 @@ impl Lines {
         self.bytes = self.bytes.saturating_add(bytes as u64);
         if self.bytes > self.limit {
             let message = format!("logged more than {} bytes (limit `log_bytes`)", self.limit);
-            return Err(Breach::error(FailureKind::Limit, message));
+            return Err(Breach::of("log_bytes", FailureKind::Limit, message));
         }
         Ok(())
     }
 
     fn push(&mut self, level: Level, message: String) -> wasmtime::Result<()> {
         self.count(LINE)?;
+        if self.lines.len() as u64 >= self.most_lines {
+            let message = format!("logged more than {} lines (limit `log_lines`)", self.most_lines);
+            return Err(Breach::of("log_lines", FailureKind::Limit, message));
+        }
         let time = self.clock.now();
         self.lines.push(LogLine { time, level, message });
         Ok(())
@@ -110,6 +130,9 @@ impl Lines {
         let line = std::mem::take(open);
         let line = line.strip_suffix(b"\r").unwrap_or(&line);
         let message = String::from_utf8_lossy(line).into_owned();
+        if level == Level::Warn && message.starts_with(BACKTRACE_HINT) {
+            return Ok(());
+        }
         self.push(level, message)
     }
 

@@ -98,7 +98,7 @@ impl Meter {
         let limit_ns = self.cpu_limit_ns.load(Relaxed);
         if self.used_ns.load(Relaxed).saturating_add(polled) >= limit_ns {
             let message = format!("used its {} ms of CPU time (limit `cpu_ms`)", limit_ns / 1_000_000);
-            return Err(Breach::error(FailureKind::Cpu, message));
+            return Err(Breach::of("cpu_ms", FailureKind::Cpu, message));
         }
         if self.left().is_zero() {
             return Err(self.wall_breach());
@@ -111,8 +111,9 @@ impl Meter {
     }
 
     fn wall_breach(&self) -> wasmtime::Error {
-        let message = format!("took its {} ms (limit `wall_ms`)", self.wall_limit_ms.load(Relaxed));
-        Breach::error(FailureKind::Wall, message)
+        let limit = self.wall_limit_ms.load(Relaxed);
+        let message = format!("took its {limit} ms (limit `wall_ms`)");
+        Breach::of("wall_ms", FailureKind::Wall, message)
     }
 }
 

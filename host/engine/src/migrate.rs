@@ -29,7 +29,7 @@ impl Actor {
         let Some(export) = self.migrate_export() else {
             return Err(Failure::new(FailureKind::App, "the component has no export `migrate`"));
         };
-        let mut store = new_store(&self.pre, &self.clock, limits);
+        let mut store = new_store(&self.pre, &self.clock, limits, self.limited);
         let meter = store.data().meter.clone();
         meter.begin(limits);
         let migrating = async {

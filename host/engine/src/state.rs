@@ -56,29 +56,60 @@ pub(crate) struct Call {
     pub(crate) depth: u32,
     pub(crate) effects: Vec<Effect>,
     pub(crate) events: u64,
+    /// Changes to event filters and schedules.
+    pub(crate) changes: u64,
+    /// What `effects` takes, in bytes.
+    pub(crate) bytes: u64,
     pub(crate) host_calls: u64,
 }
 
-/// Resources (streams, pollables, …) that a guest may hold at a time.
-const RESOURCES: usize = 10_000;
-/// Random bytes of one call.
-const RANDOM_BYTES: u64 = 1 << 20;
+/// What an effect costs beside its texts, in bytes. Without it, effects without text would be free.
+const EFFECT: usize = 128;
+
+impl Call {
+    /// Appends what the job does to its turn; `texts` is the length of all its texts.
+    pub(crate) fn push(&mut self, effect: Effect, texts: usize) -> wasmtime::Result<()> {
+        self.bytes = self.bytes.saturating_add((texts.saturating_add(EFFECT)) as u64);
+        if self.bytes > self.limits.turn_bytes {
+            let message = format!(
+                "emitted and changed {} bytes in all; its limit `turn_bytes` is {}",
+                self.bytes, self.limits.turn_bytes
+            );
+            return Err(Breach::of("turn_bytes", FailureKind::Limit, message));
+        }
+        self.effects.push(effect);
+        Ok(())
+    }
+
+    /// Counts a change to an event filter or a schedule, before it is looked at.
+    pub(crate) fn changes(&mut self) -> wasmtime::Result<()> {
+        self.changes += 1;
+        if self.changes > self.limits.changes {
+            let message = format!(
+                "changed event filters and schedules more than {} times (limit `changes`)",
+                self.limits.changes
+            );
+            return Err(Breach::of("changes", FailureKind::Limit, message));
+        }
+        Ok(())
+    }
+}
 
 impl State {
-    pub(crate) fn new(clock: &Arc<dyn Clock>, memory_limit: u64) -> Self {
+    pub(crate) fn new(clock: &Arc<dyn Clock>, limits: &Limits) -> Self {
         let log = LogBuffer::new(clock.clone());
         let mut table = ResourceTable::new();
-        table.set_max_capacity(RESOURCES);
+        table.set_max_capacity(usize::try_from(limits.handles).unwrap_or(usize::MAX));
         let wasi = WasiCtx::builder()
             .stdout(log.stream(Level::Info))
             .stderr(log.stream(Level::Warn))
             .allow_tcp(false)
             .allow_udp(false)
             .allow_ip_name_lookup(false)
-            .max_random_size(RANDOM_BYTES)
+            .max_random_size(limits.random_bytes)
             .build();
         Self {
-            limiter: Limiter::new(memory_limit),
+            limiter: Limiter::new(limits),
             meter: Arc::new(Meter::new(clock.clone())),
             log,
             call: None,
@@ -91,8 +122,9 @@ impl State {
     }
 
     pub(crate) fn begin(&mut self, mut call: Call, outbound: &Arc<Outbound>) {
-        self.limiter.set_limit(call.limits.memory_bytes);
-        self.log.begin(call.limits.log_bytes);
+        self.limiter.set(&call.limits);
+        self.table.set_max_capacity(usize::try_from(call.limits.handles).unwrap_or(usize::MAX));
+        self.log.begin(&call.limits);
         self.http_hooks.begin(&call.access, outbound, &self.log, &call.denials);
         call.known = std::mem::take(&mut self.known);
         self.call = Some(call);

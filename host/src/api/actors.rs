@@ -27,7 +27,7 @@ pub(super) const COMPONENT: usize = 256 << 20;
 fn view(context: &Context, name: &str, loaded: &Loaded) -> Value {
     let actor = &loaded.actor;
     let access = context.granting.access(actor);
-    json!({
+    let mut view = json!({
         "name": name,
         "digest": &**actor.digest(),
         "size_bytes": actor.size(),
@@ -37,8 +37,13 @@ fn view(context: &Context, name: &str, loaded: &Loaded) -> Value {
         "denied": access.denied_to_it(),
         "missing": access.missing(),
         "quarantined": context.actors.quarantine().held(actor.digest()),
+        "limits": context.limits.of(actor.manifest()),
         "refused": context.upgrades.refused(loaded),
-    })
+    });
+    if let (Some(signer), Some(members)) = (&loaded.signer, view.as_object_mut()) {
+        members.insert("signed_by".into(), signer.key.to_string().into());
+    }
+    view
 }
 
 pub(super) async fn list(State(context): State<Context>, uri: Uri) -> Answer<Page<Value>> {

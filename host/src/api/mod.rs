@@ -21,6 +21,7 @@ use axum::{
     http::StatusCode,
     routing::{get, post},
 };
+use ays_core::manifest::LimitPolicy;
 use ays_store::Store;
 use serde_json::json;
 use tokio::sync::watch;
@@ -45,6 +46,8 @@ pub struct Context {
     pub upgrades: Arc<Upgrades>,
     /// What they are granted.
     pub granting: Arc<Granting>,
+    /// What jobs may use.
+    pub limits: LimitPolicy,
     /// What happens.
     pub hub: Hub,
     /// Where the dispatcher is told of cancelled jobs.

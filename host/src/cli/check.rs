@@ -14,7 +14,12 @@ use ays_engine::{CodeCache, Engine};
 use clap::builder::BoolishValueParser;
 use serde::Serialize;
 
-use super::{AlreadyTold, print, print_json};
+use super::{
+    AlreadyTold,
+    compiling::Compiling,
+    limits::{self, LimitFlags},
+    print, print_json,
+};
 use crate::{
     actors::Actors,
     apply::{self, Source},
@@ -32,6 +37,8 @@ pub(super) struct Args {
     /// The folder of components that the blueprints are for
     #[arg(long, value_name = "DIR", env = "AYS_ACTORS", default_value = "actors")]
     actors: PathBuf,
+    #[command(flatten)]
+    trust: super::trust::TrustArgs,
     /// The folder for compiled code; `none` compiles each time
     #[arg(long, value_name = "DIR", env = "AYS_CODE_CACHE", default_value = ".ays/code")]
     code_cache: PathBuf,
@@ -41,6 +48,10 @@ pub(super) struct Args {
     /// As with `serve --grant`: that an actor asks for more than it is granted is no problem
     #[arg(long, env = "AYS_GRANT", value_parser = BoolishValueParser::new())]
     grant: bool,
+    #[command(flatten)]
+    compiling: Compiling,
+    #[command(flatten)]
+    limits: LimitFlags,
     /// Print the plan, or the problems, as JSON
     #[arg(long, env = "AYS_JSON", value_parser = BoolishValueParser::new())]
     json: bool,
@@ -58,11 +69,18 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     }
     let mut steps = Vec::new();
     let mut capabilities = Vec::new();
+    let mut allowed = serde_json::Map::new();
+    let policy = args.limits.policy()?;
     if !blueprints.is_empty() {
         let sources = Source::read_all(&blueprints)?;
         let actors = load(args)?;
         match apply::plan_with(&sources, &Current::default(), &actors) {
             Ok(plan) => {
+                for (name, loaded) in actors.iter() {
+                    let manifest = loaded.actor.manifest();
+                    allowed.insert(name.to_owned(), serde_json::json!(policy.of(manifest)));
+                    limits::above(manifest, &policy).iter().for_each(|line| eprintln!("{name}: {line}"));
+                }
                 let granting = Granting::new(granting::own(args.grants.as_deref())?, Sources::default());
                 let used = || granting::manifests(&plan.actors, &actors);
                 capabilities = used().filter_map(|manifest| Asking::of(manifest, &granting, &plan)).collect();
@@ -77,9 +95,9 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     }
     if problems.is_empty() {
         if args.json {
-            return print_json(
-                &serde_json::json!({"problems": [], "steps": steps, "capabilities": capabilities}),
-            );
+            return print_json(&serde_json::json!({
+                "problems": [], "steps": steps, "capabilities": capabilities, "limits": allowed,
+            }));
         }
         let nothing = if steps.is_empty() && !blueprints.is_empty() { ", and nothing to do" } else { "" };
         eprintln!("{}: no problem{nothing}", apply::count(args.files.len(), "file"));
@@ -148,11 +166,11 @@ fn check_hrd(file: &PathBuf) -> anyhow::Result<Vec<Problem>> {
 fn load(args: &Args) -> anyhow::Result<Actors> {
     let cache =
         (args.code_cache.as_os_str() != "none").then(|| CodeCache::open(&args.code_cache).ok()).flatten();
-    let options = ays_engine::Options { instances: 16, ..ays_engine::Options::default() };
-    let engine = Engine::new(&options, Arc::new(SystemClock::default()), cache)
+    let engine = Engine::new(&args.compiling.options(16), Arc::new(SystemClock::default()), cache)
         .map_err(|e| anyhow::anyhow!("cannot start the WebAssembly engine: {e:#}"))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let (actors, refused) = runtime.block_on(Actors::load(&engine, &args.actors))?;
+    let (actors, refused) =
+        runtime.block_on(Actors::load(&engine, &args.actors, args.trust.keys().as_ref()))?;
     for refused in refused {
         eprintln!("{}: {}", refused.file.display(), refused.why);
     }

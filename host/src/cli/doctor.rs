@@ -6,7 +6,7 @@ use ays_engine::{CodeCache, Engine, Pooling};
 use clap::builder::BoolishValueParser;
 use serde::Serialize;
 
-use super::{AlreadyTold, print, print_json};
+use super::{AlreadyTold, compiling::Compiling, print, print_json};
 use crate::{actors::Actors, clock::SystemClock, door::command_queue, store};
 
 /// What `doctor` takes.
@@ -27,9 +27,13 @@ pub(super) struct Args {
     /// The folder of components
     #[arg(long, value_name = "DIR", env = "AYS_ACTORS", default_value = "actors")]
     actors: PathBuf,
+    #[command(flatten)]
+    trust: super::trust::TrustArgs,
     /// The folder for compiled code; `none` compiles each time
     #[arg(long, value_name = "DIR", env = "AYS_CODE_CACHE", default_value = ".ays/code")]
     code_cache: PathBuf,
+    #[command(flatten)]
+    compiling: Compiling,
     /// Print what was found as JSON
     #[arg(long, env = "AYS_JSON", value_parser = BoolishValueParser::new())]
     json: bool,
@@ -119,7 +123,7 @@ async fn engine_and_actors(args: &Args, findings: &mut Findings) {
             None
         }
     };
-    let engine = Engine::new(&ays_engine::Options::default(), Arc::new(SystemClock::default()), cache);
+    let engine = Engine::new(&args.compiling.options(1000), Arc::new(SystemClock::default()), cache);
     let engine = match engine {
         Ok(engine) => engine,
         Err(why) => {
@@ -137,7 +141,7 @@ async fn engine_and_actors(args: &Args, findings: &mut Findings) {
         _ => findings.add(State::Ok, "engine", "instances come from a pool".into(), None),
     }
     let folder = args.actors.display();
-    match Actors::load(&engine, &args.actors).await {
+    match Actors::load(&engine, &args.actors, args.trust.keys().as_ref()).await {
         Ok((actors, refused)) => {
             let names: Vec<_> = actors.iter().map(|(name, _)| name).collect();
             match names.as_slice() {

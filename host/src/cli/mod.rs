@@ -5,12 +5,23 @@ mod ask;
 mod build;
 mod check;
 mod client;
+mod compiling;
 mod doctor;
 mod inspect;
+mod keygen;
 mod kinds;
+mod limits;
 mod look;
+mod password;
+mod pull;
+mod push;
+mod registry;
 mod serve;
+mod sign;
+mod size;
 mod table;
+mod trust;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -40,8 +51,18 @@ enum Command {
     Build(build::Args),
     /// Say whether a host would run here, and what endangers what it keeps
     Doctor(doctor::Args),
-    /// Show what a component is: its manifest and what it asks for
+    /// Show what a component is: its manifest, what it asks for, and who signed it
     Inspect(inspect::Args),
+    /// Make a pair of keys that sign components, in minisign's format
+    Keygen(keygen::Args),
+    /// Sign components: FILE.wasm.minisig beside each
+    Sign(sign::Args),
+    /// Say whether a trusted key signed components
+    Verify(verify::Args),
+    /// Put a component and its signature into an OCI registry
+    Push(push::Args),
+    /// Fetch a component and its signature from an OCI registry
+    Pull(pull::Args),
     /// The actors that the host has loaded, and new versions of them
     #[command(subcommand)]
     Actors(look::Actors),
@@ -63,6 +84,9 @@ enum Command {
     /// Events that no event filter took
     #[command(subcommand)]
     Events(look::Look<kinds::All, kinds::EventId>),
+    /// Compile a component from standard input to standard output: what a host has a process of its own do
+    #[command(name = compiling::COMMAND, hide = true)]
+    CompileComponent(compiling::Child),
 }
 
 /// Why a command ended with 1: its own words have been written already.
@@ -81,6 +105,11 @@ pub fn main() -> ExitCode {
         Command::Build(args) => build::run(&args),
         Command::Doctor(args) => doctor::run(args),
         Command::Inspect(args) => inspect::run(&args),
+        Command::Keygen(args) => keygen::run(&args),
+        Command::Sign(args) => sign::run(&args),
+        Command::Verify(args) => verify::run(&args),
+        Command::Push(args) => push::run(args),
+        Command::Pull(args) => pull::run(args),
         Command::Actors(actors) => look::actors(actors),
         Command::Services(look) => look::look("services", look),
         Command::Filters(look) => look::look("filters", look),
@@ -88,6 +117,7 @@ pub fn main() -> ExitCode {
         Command::Events(look) => look::look("events", look),
         Command::Jobs(jobs) => look::jobs(jobs),
         Command::Dead(dead) => look::dead(dead),
+        Command::CompileComponent(child) => return compiling::child(&child),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -13,6 +13,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
+use super::{compiling::Compiling, limits::LimitFlags};
 use crate::{dispatcher, door::command_queue, granting, log, quarantine::Quarantine, secrets, serve, store};
 
 /// What `serve` takes.
@@ -25,6 +26,8 @@ pub(super) struct Args {
     /// while the host runs
     #[arg(long, value_name = "DIR", env = "AYS_ACTORS", default_value = "actors")]
     actors: PathBuf,
+    #[command(flatten)]
+    trust: super::trust::TrustArgs,
     /// Where everything is kept: file:PATH; in Redis or Valkey, shared by several hosts, redis://HOST:PORT[/DB], the
     /// other forms of --command-queue without a key, and with TLS rediss://; or memory: for tests
     #[arg(
@@ -85,6 +88,10 @@ pub(super) struct Args {
     /// The folder for compiled code, readable by its owner alone; `none` compiles at each start
     #[arg(long, value_name = "DIR", env = "AYS_CODE_CACHE", default_value = ".ays/code")]
     code_cache: PathBuf,
+    #[command(flatten)]
+    compiling: Compiling,
+    #[command(flatten)]
+    limits: LimitFlags,
     /// How long finished jobs are kept, in days
     #[arg(long, value_name = "DAYS", env = "AYS_KEEP_DAYS", default_value_t = 30)]
     keep_days: u32,
@@ -153,13 +160,12 @@ pub(super) fn run(args: Args) -> anyhow::Result<()> {
     let _log = log::begin(args.log_format, &args.log_level)?;
     raise_open_files();
     let parallel = args.parallel as usize;
+    let limits = args.limits.policy()?;
     let dispatcher =
-        dispatcher::Settings { parallel, residents: parallel * 2, ..dispatcher::Settings::default() };
-    let engine = ays_engine::Options {
-        // Busy ones, idle ones, and a few on their way out.
-        instances: args.parallel * 3 + 64,
-        ..ays_engine::Options::default()
-    };
+        dispatcher::Settings { parallel, residents: parallel * 2, limits, ..dispatcher::Settings::default() };
+    // Busy ones, idle ones, and a few on their way out.
+    let instances = args.parallel * 3 + 64;
+    let engine = ays_engine::Options { ceiling: limits.ceiling, ..args.compiling.options(instances) };
     let most_jobs = if matches!(args.store, store::Address::Redis(_)) { 1_000_000 } else { 10_000_000 };
     let jobs = args.keep_jobs.unwrap_or(most_jobs);
     let settings = serve::Settings {
@@ -168,6 +174,7 @@ pub(super) fn run(args: Args) -> anyhow::Result<()> {
         blueprints: args.blueprints,
         run: args.run,
         actors: args.actors,
+        trust: args.trust.keys(),
         store: args.store,
         listen: args.listen,
         namespace: args.namespace,

@@ -19,7 +19,7 @@ use ays_engine::{Instance, Invocation};
 use ays_store::{Paging, ServiceQuery, Settled};
 use tracing::{debug, error, info, warn};
 
-use super::{Dispatcher, Settings};
+use super::Dispatcher;
 use crate::{
     actors::Loaded,
     clock,
@@ -84,7 +84,11 @@ impl Dispatcher {
             return quarantined(job, &held);
         }
         let spec = loaded.and_then(|loaded| loaded.actor.manifest().action(&job.action));
-        let limits = loaded.map_or(self.settings.limits, |loaded| self.limits(loaded, spec));
+        let policy = &self.settings.limits;
+        let limits = loaded.map_or_else(Limits::default, |loaded| {
+            let manifest = loaded.actor.manifest();
+            spec.map_or_else(|| policy.of(manifest), |spec| policy.of_action(manifest, spec))
+        });
         // Data of another schema come into the form of this version's in the same turn in which they are first used.
         let (fitted, misfit) = match loaded {
             Some(loaded) if spec.is_some() || job.patch.is_some() => {
@@ -138,6 +142,7 @@ impl Dispatcher {
                     outside,
                 };
                 let turn = run(resident, loaded, invocation, &limits).await;
+                let turn = self.within_rate(service, turn, &limits);
                 self.judge(loaded, &job, &turn).await;
                 turn
             }
@@ -147,12 +152,6 @@ impl Dispatcher {
             settled.effects.extend(schema.map(Effect::SetSchema));
         }
         settled
-    }
-
-    fn limits(&self, loaded: &Loaded, spec: Option<&ActionSpec>) -> Limits {
-        let Settings { limits, ceiling, .. } = &self.settings;
-        let limits = limits.with(&loaded.actor.manifest().limits, ceiling);
-        spec.map_or(limits, |spec| limits.with(&spec.limits, ceiling))
     }
 
     /// Keeps how jobs of this version end, and takes it out of service when they keep being stopped.
@@ -181,6 +180,18 @@ impl Dispatcher {
                  version ends it",
                 held.why
             );
+        }
+    }
+
+    /// The turn, or its failure if its events are more than the service may emit now.
+    fn within_rate(&self, service: &ServiceKey, turn: Turn, limits: &Limits) -> Turn {
+        if turn.outcome.is_err() || turn.effects.is_empty() {
+            return turn;
+        }
+        let events = turn.effects.iter().filter(|effect| matches!(effect, Effect::Emit(_))).count();
+        match self.rates.take(service, events as u64, limits, clock::instant()) {
+            Ok(()) => turn,
+            Err(failure) => Turn { outcome: Err(failure), data: None, effects: Vec::new(), ..turn },
         }
     }
 

@@ -11,11 +11,12 @@
 mod attempt;
 mod cancels;
 mod commits;
+mod rates;
 mod residents;
 
 use std::{num::NonZero, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
-use ays_core::{Id, job::JobState, manifest::Limits};
+use ays_core::{Id, job::JobState, manifest::LimitPolicy};
 use ays_store::{Store, Work};
 use futures::FutureExt as _;
 use tokio::{runtime, sync::Semaphore};
@@ -23,7 +24,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{error, warn};
 
 pub use self::cancels::Cancels;
-use self::{attempt::Data, commits::Commits, residents::Residents};
+use self::{attempt::Data, commits::Commits, rates::Rates, residents::Residents};
 use crate::{clock, granting::Granting, hub::Hub, live::Live};
 
 /// Jobs of one service that are taken at a time.
@@ -47,22 +48,14 @@ pub struct Settings {
     pub residents: usize,
     /// For how long.
     pub idle: Duration,
-    /// Limits of a job whose actor asks for none.
-    pub limits: Limits,
-    /// The most that an actor can ask for.
-    pub ceiling: Limits,
+    /// What jobs may use.
+    pub limits: LimitPolicy,
 }
 
 impl Default for Settings {
     /// 256 services at a time, 512 instances kept for 30 s.
     fn default() -> Self {
-        Self {
-            parallel: 256,
-            residents: 512,
-            idle: Duration::from_secs(30),
-            limits: Limits::default(),
-            ceiling: Limits::CEILING,
-        }
+        Self { parallel: 256, residents: 512, idle: Duration::from_secs(30), limits: LimitPolicy::default() }
     }
 }
 
@@ -82,6 +75,7 @@ pub struct Dispatcher {
     hub: Hub,
     settings: Settings,
     residents: Residents,
+    rates: Rates,
     cancels: Cancels,
     /// When cancelled, no further job begins.
     stop: CancellationToken,
@@ -105,7 +99,19 @@ impl Dispatcher {
         let Ends { stop, broken } = ends;
         let residents = Residents::new(settings.residents, settings.idle);
         let kill = CancellationToken::new();
-        Arc::new(Self { store, actors, granting, hub, settings, residents, cancels, stop, kill, broken })
+        Arc::new(Self {
+            store,
+            actors,
+            granting,
+            hub,
+            settings,
+            residents,
+            rates: Rates::default(),
+            cancels,
+            stop,
+            kill,
+            broken,
+        })
     }
 
     /// Works until it is to stop, then waits up to `drain` for jobs that run. Those that take longer are stopped, leave no

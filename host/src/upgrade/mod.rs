@@ -19,8 +19,9 @@ use std::{
 };
 
 use anyhow::Context as _;
-use ays_core::{Timestamp, blueprint::Plan, manifest::Limits};
+use ays_core::{Timestamp, blueprint::Plan, manifest::LimitPolicy};
 use ays_engine::Engine;
+use ays_package::Trust;
 use ays_store::{Paging, ServiceQuery, Store};
 use serde::Serialize;
 use tokio::{runtime, sync::Mutex};
@@ -31,9 +32,11 @@ pub use self::fit::{Fitted, fit};
 use self::folder::Stamp;
 use crate::{
     actors::{Actors, Loaded},
-    apply, clock,
+    apply::{self, Source},
+    clock,
     granting::Granting,
     live::Live,
+    package::PackageFile,
 };
 
 /// How often the folder is looked at. A file is loaded when it has stayed the same from one look to the next.
@@ -95,10 +98,12 @@ pub struct Settings {
     pub folder: PathBuf,
     /// Whether actors are granted what they ask for.
     pub grant: bool,
-    /// Limits of `migrate`, where its actor asks for none.
-    pub limits: Limits,
-    /// The most that an actor can ask for.
-    pub ceiling: Limits,
+    /// Limits of `migrate`.
+    pub limits: LimitPolicy,
+    /// Whose signature a version needs, if any.
+    pub trust: Option<Trust>,
+    /// The blueprints whose pins hold as long as the host runs.
+    pub pinned: Vec<Source>,
 }
 
 /// Puts new versions into service.
@@ -172,8 +177,9 @@ impl Upgrades {
     pub async fn upload(&self, wasm: Arc<[u8]>) -> Result<Upgraded, UploadError> {
         let mut files = self.files.lock().await;
         let refuse = |refused: Refused| UploadError::Refused(self.refuse(refused));
-        let mut loaded =
-            self.load(None, wasm.clone()).await.map_err(|why| refuse(refused(None, None, why)))?;
+        // Only its folder says who signed it.
+        let package = PackageFile { component: wasm.to_vec(), signature: None };
+        let mut loaded = self.load(None, package).await.map_err(|why| refuse(refused(None, None, why)))?;
         let name = loaded.name().to_owned();
         let before = self.live.now().get(&name).cloned();
         loaded.file = match &before {
@@ -239,16 +245,16 @@ impl Upgrades {
     /// A file has changed, and is whole as far as one can see.
     async fn consider(&self, file: &Path, stamp: Stamp) -> State {
         self.clear(|refused| refused.file.as_deref() == Some(file));
-        let wasm = {
-            let file = file.to_owned();
-            tokio::task::spawn_blocking(move || std::fs::read(&file)).await
+        let package = {
+            let (file, most) = (file.to_owned(), self.engine.component_bytes());
+            tokio::task::spawn_blocking(move || PackageFile::read(&file, most)).await
         };
         if Stamp::of(file).ok() != Some(stamp) {
             return State::Changed;
         }
-        let loaded = match wasm {
-            Ok(Ok(wasm)) => self.load(Some(file), wasm.into()).await,
-            Ok(Err(why)) => Err(anyhow::Error::from(why).context("cannot read it")),
+        let loaded = match package {
+            Ok(Ok(package)) => self.load(Some(file), package).await,
+            Ok(Err(why)) => Err(why),
             Err(died) => Err(died.into()),
         };
         let loaded = match loaded {
@@ -276,10 +282,10 @@ impl Upgrades {
     }
 
     /// Compiles a component, and asks it what it is. Meanwhile the guests' threads do what they do.
-    async fn load(&self, file: Option<&Path>, wasm: Arc<[u8]>) -> anyhow::Result<Loaded> {
+    async fn load(&self, file: Option<&Path>, package: PackageFile) -> anyhow::Result<Loaded> {
         let (engine, guests) = (self.engine.clone(), self.guests.clone());
-        let file = file.unwrap_or(Path::new("")).to_owned();
-        let load = move || guests.block_on(Loaded::from_wasm(&engine, &file, &wasm));
+        let (file, trust) = (file.unwrap_or(Path::new("")).to_owned(), self.settings.trust.clone());
+        let load = move || guests.block_on(Loaded::new(&engine, &file, &package, trust.as_ref()));
         tokio::task::spawn_blocking(load).await.context("loading it died")?
     }
 
@@ -291,6 +297,12 @@ impl Upgrades {
             && before.file.exists()
         {
             anyhow::bail!("the actor `{name}` was loaded from {} already; remove one", before.file.display());
+        }
+        let mut would_be = Actors::clone(&self.live.now());
+        would_be.put(new.clone());
+        if let Err(problems) = apply::check_pins(&self.settings.pinned, &would_be) {
+            let told: Vec<String> = problems.iter().map(ToString::to_string).collect();
+            anyhow::bail!("{}", told.join("; "));
         }
         let plan = Plan::default();
         let actors = Actors::only(new.clone());
@@ -308,7 +320,7 @@ impl Upgrades {
     /// page, so that many services need no more memory than some.
     async fn rehearse(&self, new: &Loaded) -> anyhow::Result<()> {
         let manifest = new.actor.manifest();
-        let limits = self.settings.limits.with(&manifest.limits, &self.settings.ceiling);
+        let limits = self.settings.limits.of(manifest);
         let query = ServiceQuery { actor: Some(new.name().into()) };
         let mut dropped = BTreeMap::<String, usize>::new();
         let mut faults = Vec::new();

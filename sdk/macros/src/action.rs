@@ -267,7 +267,15 @@ pub(crate) fn read_limit(
         "wall" => limits.wall_ms = Some(quantity::duration_ms(meta)?),
         "log_bytes" => limits.log_bytes = Some(quantity::bytes(meta)?),
         "data_bytes" => limits.data_bytes = Some(quantity::bytes(meta)?),
+        "log_lines" => limits.log_lines = Some(quantity::count::<u64>(meta)?),
         "events" => limits.events = Some(quantity::count::<u64>(meta)?),
+        "events_per_s" => limits.events_per_s = Some(quantity::count::<u64>(meta)?),
+        "changes" => limits.changes = Some(quantity::count::<u64>(meta)?),
+        "turn_bytes" => limits.turn_bytes = Some(quantity::bytes(meta)?),
+        "hostcall_bytes" => limits.hostcall_bytes = Some(quantity::bytes(meta)?),
+        "random_bytes" => limits.random_bytes = Some(quantity::bytes(meta)?),
+        "handles" => limits.handles = Some(quantity::count::<u64>(meta)?),
+        "table_elements" => limits.table_elements = Some(quantity::count::<u64>(meta)?),
         _ => return Ok(false),
     }
     Ok(true)

@@ -346,7 +346,7 @@ impl<'a> Planner<'a> {
         for blueprint in blueprints {
             for block in &blueprint.blocks {
                 match block {
-                    Block::Service { .. } | Block::Grants(_) => {}
+                    Block::Service { .. } | Block::Grants(_) | Block::Actors(_) => {}
                     Block::Filters(items) => {
                         for item in items {
                             self.filter_item(blueprint, item);

@@ -24,35 +24,55 @@ impl Host for State {
         call.events += 1;
         if call.events > call.limits.events {
             let message = format!("emitted more than {} events (limit `events`)", call.limits.events);
-            return Err(Breach::error(FailureKind::Limit, message));
+            return Err(Breach::of("events", FailureKind::Limit, message));
         }
-        Ok(emit(call, &event, &args))
+        match read_event(call, &event, &args) {
+            Ok(event) => {
+                let texts = event.name.as_str().len() + args.len();
+                call.push(Effect::Emit(event), texts).map(Ok)
+            }
+            Err(refused) => Ok(Err(refused)),
+        }
     }
 
     fn set_filter(&mut self, filter: Filter, secret: Option<String>) -> wasmtime::Result<Result<(), Error>> {
         let call = self.call()?;
-        Ok(read(call, filter).and_then(|filter| {
+        call.changes()?;
+        let texts = length(&filter) + secret.as_ref().map_or(0, String::len);
+        let read = read(call, filter).and_then(|filter| {
             call.access.listen(&filter.event).map_err(|denied| Error::Denied(call.denials.add(&denied)))?;
-            call.effects.push(Effect::SetFilter(EventFilter { secret, ..filter }));
-            Ok(())
-        }))
+            Ok(filter)
+        });
+        match read {
+            Ok(filter) => call.push(Effect::SetFilter(EventFilter { secret, ..filter }), texts).map(Ok),
+            Err(refused) => Ok(Err(refused)),
+        }
     }
 
     fn remove_filter(&mut self, filter: Filter) -> wasmtime::Result<Result<(), Error>> {
         let call = self.call()?;
-        Ok(read(call, filter).map(|filter| call.effects.push(Effect::RemoveFilter(filter))))
+        call.changes()?;
+        let texts = length(&filter);
+        match read(call, filter) {
+            Ok(filter) => call.push(Effect::RemoveFilter(filter), texts).map(Ok),
+            Err(refused) => Ok(Err(refused)),
+        }
     }
 }
 
-fn emit(call: &mut Call, event: &str, args: &str) -> Result<(), Error> {
+fn read_event(call: &Call, event: &str, args: &str) -> Result<NewEvent, Error> {
     let name = event_name(event)?;
     without_secrets(call, "event's name", &event.into())?;
     call.access.emit(&name).map_err(|denied| Error::Denied(call.denials.add(&denied)))?;
     let args = json(call, "event's args", args)?;
-    let event =
-        NewEvent { channel: Channel("service".into()), depth: call.depth, ..NewEvent::new(name, args) };
-    call.effects.push(Effect::Emit(event));
-    Ok(())
+    Ok(NewEvent { channel: Channel("service".into()), depth: call.depth, ..NewEvent::new(name, args) })
+}
+
+/// The length of all of a filter's texts.
+fn length(filter: &Filter) -> usize {
+    // A tag takes room even if it is empty.
+    let tags: usize = filter.tags.iter().map(|tag| tag.len() + size_of::<String>()).sum();
+    filter.event.len() + filter.action.len() + filter.channel.len() + tags
 }
 
 fn event_name(name: &str) -> Result<EventName, Error> {

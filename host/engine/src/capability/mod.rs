@@ -15,6 +15,7 @@ use serde_json::Value;
 
 use crate::{
     bindings::ays::actor::types,
+    breach::raise,
     state::{Call, State},
 };
 
@@ -67,9 +68,10 @@ fn not_json(what: &str, error: &serde_json::Error) -> types::Error {
 fn within_limit(call: &Call, what: &str, text: &str) -> Result<(), types::Error> {
     if text.len() as u64 > call.limits.data_bytes {
         return Err(types::Error::Limit(format!(
-            "the {what} has {} bytes of JSON; the limit `data_bytes` is {}",
+            "the {what} has {} bytes of JSON; the limit `data_bytes` is {}; {}",
             text.len(),
-            call.limits.data_bytes
+            call.limits.data_bytes,
+            raise("data_bytes")
         )));
     }
     Ok(())

@@ -16,13 +16,19 @@ use crate::{
 impl Host for State {
     fn set(&mut self, action: String, period: String, missed: Missed) -> wasmtime::Result<Result<(), Error>> {
         let call = self.call()?;
-        Ok(read(call, &action, &period, missed)
-            .map(|recurring| call.effects.push(Effect::SetSchedule { action, recurring })))
+        call.changes()?;
+        let texts = action.len() + period.len();
+        match read(call, &action, &period, missed) {
+            Ok(recurring) => call.push(Effect::SetSchedule { action, recurring }, texts).map(Ok),
+            Err(refused) => Ok(Err(refused)),
+        }
     }
 
     fn remove(&mut self, action: String) -> wasmtime::Result<Result<(), Error>> {
-        self.call()?.effects.push(Effect::RemoveSchedule { action });
-        Ok(Ok(()))
+        let call = self.call()?;
+        call.changes()?;
+        let texts = action.len();
+        call.push(Effect::RemoveSchedule { action }, texts).map(Ok)
     }
 }
 

@@ -21,7 +21,7 @@ pub async fn an_accepted_event_leads_to_a_job_for_each_filter_in_order_of_regist
     assert_eq!(actions, ["second", "third", "first"]);
     for job in &jobs {
         assert_eq!(job.args.as_str(), "[\"x\"]");
-        assert_eq!(job.cause, Cause::Event { id: event, event: "wENT".into(), depth: 0 });
+        assert_eq!(job.cause, Cause::Event { id: event, event: "wENT".into(), depth: 0, trail: Vec::new() });
         assert_eq!((job.state, job.attempt, job.created_at), (JobState::New, 0, bed.now));
     }
     let work = bed.take(10, 10).await;

@@ -162,6 +162,8 @@ pub async fn emitted_events_are_routed_and_a_chain_ends(bed: Bed) {
     assert_eq!(deepest, MAX_DEPTH);
     let letter = bed.dead().await.remove(0);
     assert!(letter.reason.contains("again") && letter.job.is_none(), "{}", letter.reason);
+    // It says who goes round, and that it is one step.
+    assert!(letter.reason.contains("goes round: `act__a on_again -> again`;"), "{}", letter.reason);
 }
 
 pub async fn life_cycle_actions_are_remembered_and_undone(mut bed: Bed) {

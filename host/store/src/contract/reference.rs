@@ -104,7 +104,12 @@ impl Reference {
         }
         for (service, filter) in takers {
             let id = Id::from_bytes([0; 16]);
-            let cause = Cause::Event { id, event: event.name.as_str().into(), depth: event.depth };
+            let cause = Cause::Event {
+                id,
+                event: event.name.as_str().into(),
+                depth: event.depth,
+                trail: event.trail.clone(),
+            };
             self.push(
                 NewJob { service, action: filter.action, args: event.args.clone(), cause, patch: None },
                 now,

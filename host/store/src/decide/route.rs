@@ -2,7 +2,7 @@
 
 use ays_core::{
     Id,
-    event::{EventRecord, MAX_DEPTH, NewEvent},
+    event::{self, EventRecord, MAX_DEPTH, NewEvent},
     job::Job,
 };
 
@@ -84,15 +84,23 @@ impl<W: World> Decider<'_, W> {
 
     /// An action has emitted an event.
     pub(super) fn emit(&mut self, job: &Job, event: &NewEvent) -> Result<(), W::Stop> {
-        let event = NewEvent { depth: job.cause.depth(), ..event.clone() };
+        let depth = job.cause.depth();
+        let event = NewEvent { depth, trail: event::trail(job, &event.name, depth), ..event.clone() };
         if event.depth <= MAX_DEPTH {
             self.route(&event)?;
             return Ok(());
         }
+        let round = event::round(&event.trail);
+        let goes = if round.len() < event.trail.len() { "It goes round" } else { "Its last steps" };
         let reason = format!(
             "action `{}` of `{}` emitted `{}` as the last of a chain of {} events that led to each other; {MAX_DEPTH} are \
-             the most, lest a circle of events goes on for ever",
-            job.action, job.service, event.name, event.depth
+             the most, lest a circle of events goes on for ever. {goes}: `{}`; an event filter with other tags, or an \
+             action that does not emit every time, ends it",
+            job.action,
+            job.service,
+            event.name,
+            event.depth,
+            round.join("`, `")
         );
         let entry = NewDeadLetter { door: "service".into(), reason: reason.clone(), raw: to_json(&event)? };
         self.bury(entry, reason);

@@ -1,0 +1,9 @@
+//! Components: any bytes are refused, or are an actor whose job ends within small limits.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+#[path = "../run.rs"]
+mod run;
+
+fuzz_target!(|wasm: &[u8]| run::tried(wasm));

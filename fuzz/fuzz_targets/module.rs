@@ -1,0 +1,13 @@
+//! Modules of wasm-smith's, wrapped into an actor: its job ends within small limits.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+#[path = "../run.rs"]
+mod run;
+
+fuzz_target!(|seed: &[u8]| {
+    if let Some(wasm) = ays_hostile::generated(seed) {
+        run::tried(&wasm);
+    }
+});

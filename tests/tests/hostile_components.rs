@@ -1,0 +1,217 @@
+//! The table of hostile components, served by a real host: each comes to the end that the table says, while the host's
+//! memory stays within its budget and a neighbour's jobs are all done, in order.
+
+use std::{
+    collections::BTreeMap,
+    sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    thread,
+    time::{Duration, Instant},
+};
+
+use ays_hostile::{Hostile, Outcome, corpus};
+use ays_tests::{Host, actors, host::Start};
+use serde_json::{Value, json};
+
+/// What the host's own memory may come to, in KiB: itself, and 64 MiB for each of two guests at a time.
+const BUDGET_KIB: u64 = 512 << 10;
+
+fn resident_kib(host: &Host) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", host.pid())).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    line.and_then(|line| line.trim().strip_suffix(" kB")?.parse().ok()).unwrap_or(0)
+}
+
+/// Has the neighbour count until `stop`; how long each job took, from asking to its record.
+fn neighbour(host: &Host, stop: &AtomicBool, counted: &AtomicU64) -> Vec<Duration> {
+    let mut times = Vec::new();
+    while !stop.load(Relaxed) {
+        let began = Instant::now();
+        let number = counted.fetch_add(1, Relaxed);
+        let (status, _) = host.post("/api/v1/events", &json!({"event": "hello", "args": [number]}));
+        assert_eq!(status, 202);
+        host.until("the neighbour has done its job", |host| {
+            let (_, service) = host.get("/api/v1/services/probe__good");
+            let seen = service["data"]["seen"].as_array().map_or(0, Vec::len);
+            (seen as u64 > number).then_some(())
+        });
+        times.push(began.elapsed());
+        thread::sleep(Duration::from_millis(10));
+    }
+    times
+}
+
+fn p99(mut times: Vec<Duration>) -> Duration {
+    times.sort();
+    times.get(times.len().saturating_sub(1).min(times.len() * 99 / 100)).copied().unwrap_or_default()
+}
+
+/// The job of `go` on this service, once it has been tried.
+fn tried(host: &Host, service: &str) -> Value {
+    host.until(&format!("{service} has been tried"), |host| {
+        let jobs = host.list(&format!("/api/v1/jobs?service={service}&action=go"));
+        jobs.into_iter().find(|job| ["ok", "error", "retrying"].iter().any(|state| job["state"] == *state))
+    })
+}
+
+fn wrong(component: &Hostile, host: &Host) -> Option<String> {
+    let Hostile { name, outcome, .. } = component;
+    let job = || tried(host, &format!("{name}__s"));
+    match outcome {
+        Outcome::Refused(words) => {
+            let lines = host.lines_with(&format!("/{name}.wasm: "));
+            let told = lines.len() == 1 && lines[0].text.contains(words);
+            (!told).then(|| format!("{name}: expected to be refused ({words}): {lines:?}"))
+        }
+        Outcome::Harmless => {
+            let job = job();
+            (job["state"] != "ok").then(|| format!("{name}: expected to do no harm: {job}"))
+        }
+        Outcome::Buried(words) => {
+            let buried = host.until(&format!("something of {name} is buried"), |host| {
+                let reasons: Vec<String> =
+                    host.list("/api/v1/dead").iter().map(|letter| letter["reason"].to_string()).collect();
+                reasons.iter().any(|reason| reason.contains(name)).then_some(reasons)
+            });
+            let told = buried.iter().any(|reason| reason.contains(words));
+            (!told).then(|| format!("{name}: expected to be buried ({words}): {buried:?}"))
+        }
+        Outcome::Fails(kind, words) => {
+            // A storm's first jobs succeed.
+            let job = host.until(&format!("{name} has failed"), |host| {
+                let path = format!("/api/v1/jobs?service={name}__s&action=go");
+                let failed = host.list(&format!("{path}&state=error")).pop();
+                failed.or_else(|| {
+                    host.list(&path)
+                        .into_iter()
+                        .find(|job| job["state"] == "ok" && !name.starts_with("storm"))
+                })
+            });
+            let said = job["error"]["message"].as_str().unwrap_or_default();
+            let told = job["state"] != "ok" && job["error"]["kind"] == *kind && said.contains(words);
+            (!told).then(|| format!("{name}: expected {kind} ({words}): {job}"))
+        }
+    }
+}
+
+#[test]
+fn a_compiler_dies_with_its_host() {
+    let start = Start::new(actors());
+    let folder = start.path("actors");
+    std::fs::create_dir(&folder).expect("cannot make a folder");
+    let bomb =
+        corpus().into_iter().find(|hostile| hostile.name == "bomb_large_functions").expect("it is there");
+    std::fs::write(folder.join("bomb.wasm"), &bomb.bytes).expect("cannot write");
+    let host = Start::new(&folder).spawn();
+    let pid = host.pid();
+    // Children are listed by the thread that started them.
+    let child = host.until("the compiler runs", |_| {
+        let threads = std::fs::read_dir(format!("/proc/{pid}/task")).ok()?;
+        let children =
+            threads.flatten().filter_map(|task| std::fs::read_to_string(task.path().join("children")).ok());
+        children.collect::<String>().split_whitespace().next().map(str::to_owned)
+    });
+    let environment = std::fs::read_to_string(format!("/proc/{child}/environ")).expect("it runs yet");
+    assert!(
+        environment.starts_with("RAYON_NUM_THREADS=") && environment.matches('=').count() == 1,
+        "{environment}"
+    );
+    // So that it cannot end by itself.
+    let pid = child.parse().ok().and_then(rustix::process::Pid::from_raw).expect("it is a process");
+    rustix::process::kill_process(pid, rustix::process::Signal::STOP).expect("it runs yet");
+    host.kill9();
+    let until = Instant::now() + ays_tests::host::PATIENCE;
+    while std::path::Path::new(&format!("/proc/{child}")).exists() {
+        assert!(Instant::now() < until, "the compiler {child} outlived its host");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn each_hostile_component_ends_as_the_table_says_and_nothing_else_notices() {
+    let corpus = corpus();
+    assert!(corpus.len() >= 40, "{}", corpus.len());
+    let names: BTreeMap<_, _> = corpus.iter().map(|hostile| (hostile.name, ())).collect();
+    assert_eq!(names.len(), corpus.len(), "each has a name of its own");
+
+    let start = Start::new(actors());
+    let folder = start.path("actors");
+    std::fs::create_dir(&folder).expect("cannot make a folder");
+    // Before all others by its name: one of them claims to be it.
+    std::fs::copy(actors().join("probe.wasm"), folder.join("a_probe.wasm")).expect("cannot copy");
+    for hostile in &corpus {
+        std::fs::write(folder.join(format!("{}.wasm", hostile.name)), &hostile.bytes).expect("cannot write");
+    }
+    let host = Start::new(&folder)
+        .arg("--component-size=16MiB")
+        .arg("--compile-memory=400MiB")
+        .arg("--compile-seconds=2")
+        .blueprint(
+            "probe__good:\n\neventfilters:\n  - cmd: hello\n    service: probe__good\n    action: order\n",
+        )
+        .start();
+    let loaded = resident_kib(&host);
+
+    // Those that are loaded get a service each.
+    let (_, known) = host.get("/api/v1/actors?limit=1000");
+    let known: Vec<&str> = known["items"]
+        .as_array()
+        .expect("a page")
+        .iter()
+        .filter_map(|actor| actor["name"].as_str())
+        .collect();
+    let running: Vec<&Hostile> = corpus
+        .iter()
+        .filter(|hostile| !matches!(hostile.outcome, Outcome::Refused(_)) && known.contains(&hostile.name))
+        .collect();
+    let services: String = running.iter().map(|hostile| format!("{}__s:\n", hostile.name)).collect();
+    let (status, applied) =
+        host.post("/api/v1/blueprints", &json!({"blueprints": [{"name": "hostile.yaml", "text": services}]}));
+    assert_eq!(status, 200, "{applied}");
+
+    let counted = AtomicU64::new(0);
+    let measure = |hostile: bool| {
+        let stop = AtomicBool::new(false);
+        thread::scope(|scope| {
+            let times = scope.spawn(|| neighbour(&host, &stop, &counted));
+            let problems = if hostile {
+                for hostile in &running {
+                    let ask = json!({"action": "go", "service": "s", "actor": hostile.name, "force": true});
+                    let (status, run) = host.post("/api/v1/run", &ask);
+                    if status != 202 {
+                        stop.store(true, Relaxed);
+                        panic!("{}: {run}", hostile.name);
+                    }
+                }
+                let problems: Vec<String> =
+                    corpus.iter().filter_map(|hostile| wrong(hostile, &host)).collect();
+                problems
+            } else {
+                thread::sleep(Duration::from_secs(2));
+                Vec::new()
+            };
+            stop.store(true, Relaxed);
+            (times.join().expect("the neighbour's jobs all succeed"), problems)
+        })
+    };
+    let (quiet, _) = measure(false);
+    let (busy, problems) = measure(true);
+    let most = resident_kib(&host);
+    println!(
+        "{} components, {} of them ran; the host's memory: {} MiB when they were loaded, {} MiB at most",
+        corpus.len(),
+        running.len(),
+        loaded >> 10,
+        most >> 10
+    );
+    let (jobs, quiet, busy) = (busy.len(), p99(quiet), p99(busy));
+    println!(
+        "the neighbour: {jobs} jobs meanwhile, 99 % within {busy:.1?}; {:.1} times the {quiet:.1?} of the quiet host",
+        busy.as_secs_f64() / quiet.as_secs_f64().max(1e-9)
+    );
+    assert!(problems.is_empty(), "{} of {}:\n{}", problems.len(), corpus.len(), problems.join("\n"));
+    assert!(most < BUDGET_KIB, "the host's memory came to {most} KiB");
+    assert!(host.lines_with("panicked at").is_empty(), "{:?}", host.lines_with("panicked at"));
+    let (_, good) = host.get("/api/v1/services/probe__good");
+    let expected: Vec<Value> = (0..counted.load(Relaxed)).map(|n| json!([n])).collect();
+    assert_eq!(good["data"]["seen"], json!(expected), "each of the neighbour's jobs once, in order");
+}
