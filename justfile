@@ -75,6 +75,10 @@ registry:
 crash kills="200" events="20000":
     AYS_TEST_KILLS={{ kills }} AYS_TEST_EVENTS={{ events }} cargo test -p ays-tests --test crash -- --nocapture
 
+# Upgrade an actor ten times while 1000 events come in each second (a quarter of it is among the tests)
+upgrade seconds="60":
+    AYS_TEST_SECONDS={{ seconds }} cargo test -p ays-tests --test upgrade upgrades_under_load -- --nocapture
+
 # Kill or pause one of three hosts on one Redis every second, while events come in (a fifth of it is among the tests)
 hosts-crash rounds="250" events="500000":
     AYS_TEST_ROUNDS={{ rounds }} AYS_TEST_EVENTS={{ events }} cargo test -p ays-tests --test hosts_crash -- --nocapture

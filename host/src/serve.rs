@@ -20,13 +20,16 @@ use crate::{
     door::command_queue::{self, CommandQueue},
     granting::{self, Granting},
     hub::{Happening, Hub},
+    live::Live,
+    quarantine::Quarantine,
     runs, scheduler,
     secrets::Sources,
     store,
+    upgrade::{self, Seen, Upgrades},
 };
 
 /// What a host is to do.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Settings {
     /// Blueprints to apply first.
     pub blueprints: Vec<PathBuf>,
@@ -56,6 +59,8 @@ pub struct Settings {
     pub grant: bool,
     /// Where secrets are.
     pub secrets: Sources,
+    /// When a version of an actor that keeps trapping is taken out of service.
+    pub quarantine: Quarantine,
     /// What of the history is kept.
     pub retention: RetentionPolicy,
     /// How many jobs and instances.
@@ -114,12 +119,29 @@ async fn run(
     guests: &runtime::Handle,
     stop: &CancellationToken,
 ) -> anyhow::Result<()> {
-    let actors = load(&settings, guests).await?;
+    let seen = Seen::now(&settings.actors)?;
+    let (engine, actors) = load(&settings, guests).await?;
     let sources = Source::read_all(&settings.blueprints)?;
     // Before anything runs: services that are there already must not run on another version than the pinned one.
     apply::check_pins(&sources, &actors).map_err(not_applied)?;
+    let actors = Live::new(actors, settings.quarantine);
     let granting = Arc::new(Granting::new(settings.grants, settings.secrets));
     granting.refresh(store.as_ref()).await?;
+    let upgrades = Upgrades::new(
+        upgrade::Settings {
+            folder: settings.actors,
+            grant: settings.grant,
+            limits: settings.dispatcher.limits,
+            trust: settings.trust,
+            pinned: sources.clone(),
+        },
+        engine,
+        actors.clone(),
+        granting.clone(),
+        store.clone(),
+        guests.clone(),
+        seen,
+    );
     let hub = Hub::default();
     let cancels = dispatcher::Cancels::default();
     // Cancelled by the store's failure; everything that stops at `stop` stops at it, too.
@@ -157,6 +179,7 @@ async fn run(
     let context = api::Context {
         store: store.clone(),
         actors: actors.clone(),
+        upgrades: upgrades.clone(),
         granting: granting.clone(),
         limits: settings.dispatcher.limits,
         hub,
@@ -173,9 +196,10 @@ async fn run(
     };
     info!("listening on http://{address}");
 
+    let in_service = actors.now();
     let started = {
         let run = settings.run.as_deref();
-        begin(&sources, run, settings.grant, &store, &actors, &granting)
+        begin(&sources, run, settings.grant, &store, &in_service, &granting)
     };
     let started = tokio::select! {
         started = started => started,
@@ -186,6 +210,7 @@ async fn run(
     if started.is_ok() && !stop.is_cancelled() {
         // The doors open only now: an event must find the filters that blueprints and `init` set.
         reading = queue.map(|queue| tokio::spawn(queue.run(stopping.clone())));
+        tokio::spawn(upgrades.follow(stopping.clone()));
         tell_ready.send_replace(true);
         info!("ready");
         tokio::select! {
@@ -206,7 +231,7 @@ async fn run(
     Ok(())
 }
 
-async fn load(settings: &Settings, guests: &runtime::Handle) -> anyhow::Result<Arc<Actors>> {
+async fn load(settings: &Settings, guests: &runtime::Handle) -> anyhow::Result<(Arc<Engine>, Actors)> {
     let cache = settings.cache.as_ref().and_then(|folder| match CodeCache::open(folder) {
         Ok(cache) => Some(cache),
         Err(why) => {
@@ -219,11 +244,13 @@ async fn load(settings: &Settings, guests: &runtime::Handle) -> anyhow::Result<A
     if let Pooling::OnDemand(why) = engine.pooling() {
         warn!("instances are allocated one by one, which is slower: no address space for a pool ({why})");
     }
+    let engine = Arc::new(engine);
     let (folder, trust) = (settings.actors.clone(), settings.trust.clone());
+    let loading = engine.clone();
     // Compiling uses whole cores for seconds; that is what the guests' threads are for.
-    let loaded = guests.spawn(async move { Actors::load(&engine, &folder, trust.as_ref()).await });
+    let loaded = guests.spawn(async move { Actors::load(&loading, &folder, trust.as_ref()).await });
     let (actors, _) = loaded.await.context("loading the actors died")??;
-    Ok(Arc::new(actors))
+    Ok((engine, actors))
 }
 
 async fn begin(

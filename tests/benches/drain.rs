@@ -18,6 +18,8 @@ use ays_host::{
     dispatcher::{self, Dispatcher, Ends},
     granting::Granting,
     hub::Hub,
+    live::Live,
+    quarantine::Quarantine,
     secrets::Sources,
 };
 use ays_store::{Batch, Store, embedded::Embedded};
@@ -97,7 +99,7 @@ async fn round(services: usize, guests: &tokio::runtime::Handle) -> (f64, f64, f
     let (stop, broken) = (CancellationToken::new(), CancellationToken::new());
     let dispatcher = Dispatcher::new(
         store.clone(),
-        Arc::new(actors),
+        Live::new(actors, Quarantine::default()),
         granting,
         Hub::default(),
         dispatcher::Settings::default(),

@@ -6,6 +6,7 @@ use crate::{
     filter::EventFilter,
     job::{Failure, LogLine, Usage},
     schedule::Recurring,
+    schema::SchemaId,
 };
 
 /// What one attempt of a job did. The engine makes it; a store commits it whole or not at all.
@@ -39,6 +40,8 @@ pub enum Effect {
         /// How.
         recurring: Recurring,
     },
+    /// The service's data are written with this schema from now on.
+    SetSchema(SchemaId),
     /// An action of the service no longer recurs.
     RemoveSchedule {
         /// Which action.

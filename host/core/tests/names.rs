@@ -262,6 +262,7 @@ fn a_service_an_event_and_a_filter_are_read_back_as_they_were_written() {
     round_trip(&Service {
         key: key.clone(),
         data: JsonText::parse(r#"{"msg":"hello prince"}"#).unwrap(),
+        schema: Some(ays_core::schema::Schema::default().id(2)),
         applied: JsonText::empty_object(),
         links: Links {
             parent: Some(key.clone()),

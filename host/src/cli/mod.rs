@@ -63,9 +63,9 @@ enum Command {
     Push(push::Args),
     /// Fetch a component and its signature from an OCI registry
     Pull(pull::Args),
-    /// The actors that the host has loaded
+    /// The actors that the host has loaded, and new versions of them
     #[command(subcommand)]
-    Actors(look::Look<kinds::All, kinds::ActorName>),
+    Actors(look::Actors),
     /// The services
     #[command(subcommand)]
     Services(look::Look<kinds::OfActor, kinds::ServiceKey>),
@@ -110,7 +110,7 @@ pub fn main() -> ExitCode {
         Command::Verify(args) => verify::run(&args),
         Command::Push(args) => push::run(args),
         Command::Pull(args) => pull::run(args),
-        Command::Actors(look) => look::look("actors", look),
+        Command::Actors(actors) => look::actors(actors),
         Command::Services(look) => look::look("services", look),
         Command::Filters(look) => look::look("filters", look),
         Command::Schedules(look) => look::look("schedules", look),

@@ -24,8 +24,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{error, warn};
 
 pub use self::cancels::Cancels;
-use self::{commits::Commits, rates::Rates, residents::Residents};
-use crate::{actors::Actors, clock, granting::Granting, hub::Hub};
+use self::{attempt::Data, commits::Commits, rates::Rates, residents::Residents};
+use crate::{clock, granting::Granting, hub::Hub, live::Live};
 
 /// Jobs of one service that are taken at a time.
 const JOBS_AT_A_TIME: usize = 128;
@@ -70,7 +70,7 @@ pub struct Ends {
 /// Takes jobs from the store, has them executed, commits what they did.
 pub struct Dispatcher {
     store: Arc<dyn Store>,
-    actors: Arc<Actors>,
+    actors: Live,
     granting: Arc<Granting>,
     hub: Hub,
     settings: Settings,
@@ -89,7 +89,7 @@ impl Dispatcher {
     /// A dispatcher that goes on until it is told to end.
     pub fn new(
         store: Arc<dyn Store>,
-        actors: Arc<Actors>,
+        actors: Live,
         granting: Arc<Granting>,
         hub: Hub,
         settings: Settings,
@@ -193,7 +193,8 @@ impl Dispatcher {
     }
 
     async fn work(&self, work: Work) {
-        let Work { service, mut data, links, linked, jobs } = work;
+        let Work { service, data, schema, links, linked, jobs } = work;
+        let mut data = Data { json: data, schema };
         let linked = linked.into();
         let mut commits = Commits::new(self.store.clone(), self.hub.clone());
         let mut instance = self.residents.take(&service);
@@ -232,10 +233,7 @@ impl Dispatcher {
                 break;
             };
             settled.after = after;
-            if settled.job.state == JobState::Ok
-                && let Some(new) = &settled.data
-            {
-                data = new.clone();
+            if settled.job.state == JobState::Ok && data.take_over(&settled) {
                 after = Some(id);
             }
             let waits = settled.job.state == JobState::Retrying && settled.job.strict;

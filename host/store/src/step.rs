@@ -6,6 +6,7 @@ use ays_core::{
     Id, JsonText, ServiceKey, Timestamp,
     event::NewEvent,
     job::{Job, NewJob},
+    schema::SchemaId,
     service::Links,
     turn::Effect,
 };
@@ -124,6 +125,8 @@ pub struct Work {
     pub service: ServiceKey,
     /// Its data as it is before the first of these jobs.
     pub data: JsonText,
+    /// The schema that they were written with, if that is known.
+    pub schema: Option<SchemaId>,
     /// The services it is linked to.
     pub links: Arc<Links>,
     /// Their data as it is now, those of `links` that exist; for reading only.

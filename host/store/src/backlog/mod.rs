@@ -167,8 +167,12 @@ impl Backlog {
             }
             let ids = ids.into_iter().map(|id| (id, self.cache.remove(id))).collect();
             let (data, links) = (entry.known.service.data.clone(), entry.known.links.clone());
+            let schema = entry.known.service.schema.clone();
             let linked = self.linked(&links);
-            taken.push(Taken { work: Work { service: key, data, links, linked, jobs: Vec::new() }, ids });
+            taken.push(Taken {
+                work: Work { service: key, data, schema, links, linked, jobs: Vec::new() },
+                ids,
+            });
         }
         taken
     }
