@@ -20,7 +20,7 @@ demo-build example="init": wasm-target
         {{ if example == "eventfilters" { "-- --no-default-features" } else { "" } }}
 
 # Everything that must hold: format, lints, tests, docs
-test: wasm-target redis lint
+test: wasm-target redis registry lint
     cargo test --workspace
     RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
 
@@ -67,9 +67,17 @@ hostile: wasm-target
     cargo build
     cargo test -p ays-tests --test hostile_components -- --nocapture
 
+# Fetch an OCI registry for the tests into target/tools, where the machine has none
+registry:
+    @tests/registry
+
 # Kill the host 200 times at random while 20 000 events are drained (a short form of it is among the tests)
 crash kills="200" events="20000":
     AYS_TEST_KILLS={{ kills }} AYS_TEST_EVENTS={{ events }} cargo test -p ays-tests --test crash -- --nocapture
+
+# Upgrade an actor ten times while 1000 events come in each second (a quarter of it is among the tests)
+upgrade seconds="60":
+    AYS_TEST_SECONDS={{ seconds }} cargo test -p ays-tests --test upgrade upgrades_under_load -- --nocapture
 
 # Kill or pause one of three hosts on one Redis every second, while events come in (a fifth of it is among the tests)
 hosts-crash rounds="250" events="500000":

@@ -9,15 +9,16 @@ use std::{
 };
 
 use anyhow::Context as _;
-use ays_core::manifest::Manifest;
+use ays_core::{Digest, manifest::Manifest, schema::SchemaId};
 use ays_engine::{Actor, Compiled, Engine};
+use ays_package::{Signer, Trust};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tracing::{error, info};
 
-use crate::{clock, log::Shown};
+use crate::{clock, log::Shown, package::PackageFile};
 
 /// The actors of one folder, by name.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Actors {
     by_name: BTreeMap<String, Loaded>,
 }
@@ -31,6 +32,45 @@ pub struct Loaded {
     pub file: PathBuf,
     /// The names of its actions.
     pub actions: Arc<BTreeSet<String>>,
+    /// The schema of its services' data.
+    pub schema: SchemaId,
+    /// Its size, and whether it was compiled for this, for people.
+    pub how: String,
+    /// Who signed it, where that was asked for.
+    pub signer: Option<Signer>,
+}
+
+impl Loaded {
+    /// Loads a component that is, or is to be, in this file. With `trust`, only if one of its keys signed it: before that,
+    /// nothing of it is compiled or run.
+    ///
+    /// # Errors
+    /// If it is no actor, or no trusted key signed it.
+    pub async fn new(
+        engine: &Engine,
+        file: &Path,
+        package: &PackageFile,
+        trust: Option<&Trust>,
+    ) -> anyhow::Result<Self> {
+        let began = clock::instant();
+        let check = |trust: &Trust| trust.check(&package.component, package.signature.as_deref());
+        let signer = trust.map(check).transpose()?;
+        let actor = engine.load(&package.component).await?;
+        let how = match actor.compiled() {
+            Compiled::Now => format!("compiled in {} ms", began.elapsed().as_millis()),
+            Compiled::Cached => "compiled before".into(),
+        };
+        let signed = signer.as_ref().map(|signer| format!(", signed by {}", signer.key)).unwrap_or_default();
+        let how = format!("{} KiB, {how}{signed}", actor.size() / 1024);
+        let actions = actor.manifest().actions.iter().map(|action| action.name.clone()).collect();
+        let schema = actor.manifest().schema_id();
+        Ok(Self { actor, file: file.into(), actions: Arc::new(actions), schema, how, signer })
+    }
+
+    /// The actor's name.
+    pub fn name(&self) -> &str {
+        self.actor.manifest().name.as_str()
+    }
 }
 
 /// A file that was not loaded, and why.
@@ -44,11 +84,16 @@ pub struct Refused {
 
 impl Actors {
     /// Loads every `*.wasm` file of a folder, in order of name. A file that is no actor is told of and left out; the
-    /// others are loaded all the same.
+    /// others are loaded all the same. With `trust`, so is one that none of its keys signed: nothing of it is compiled or
+    /// run.
     ///
     /// # Errors
     /// If the folder cannot be read.
-    pub async fn load(engine: &Engine, folder: &Path) -> anyhow::Result<(Self, Vec<Refused>)> {
+    pub async fn load(
+        engine: &Engine,
+        folder: &Path,
+        trust: Option<&Trust>,
+    ) -> anyhow::Result<(Self, Vec<Refused>)> {
         let files = components(folder)?;
         let shown = Shown::new(progress(files.len()));
         let bar = &shown.0;
@@ -56,7 +101,7 @@ impl Actors {
         let mut refused = Vec::new();
         for file in files {
             bar.set_message(file.file_name().unwrap_or_default().to_string_lossy().into_owned());
-            if let Err(why) = actors.add(engine, &file).await {
+            if let Err(why) = actors.add(engine, &file, trust).await {
                 error!("{}: {why:#}", file.display());
                 refused.push(Refused { file, why: format!("{why:#}") });
             }
@@ -65,22 +110,28 @@ impl Actors {
         Ok((actors, refused))
     }
 
-    async fn add(&mut self, engine: &Engine, file: &Path) -> anyhow::Result<()> {
-        let began = clock::instant();
-        let wasm = read(file, engine.component_bytes())?;
-        let actor = engine.load(&wasm).await?;
-        let name = actor.manifest().name.as_str().to_owned();
-        if let Some(other) = self.by_name.get(&name) {
+    async fn add(&mut self, engine: &Engine, file: &Path, trust: Option<&Trust>) -> anyhow::Result<()> {
+        let package = PackageFile::read(file, engine.component_bytes())?;
+        let loaded = Loaded::new(engine, file, &package, trust).await?;
+        let name = loaded.name();
+        if let Some(other) = self.by_name.get(name) {
             anyhow::bail!("the actor `{name}` was loaded from {} already; remove one", other.file.display());
         }
-        let how = match actor.compiled() {
-            Compiled::Now => format!("compiled in {} ms", began.elapsed().as_millis()),
-            Compiled::Cached => "compiled before".into(),
-        };
-        info!(actor = name, "loaded actor {name} ({} KiB, {how})", actor.size() / 1024);
-        let actions = actor.manifest().actions.iter().map(|action| action.name.clone()).collect();
-        self.by_name.insert(name, Loaded { actor, file: file.into(), actions: Arc::new(actions) });
+        info!(actor = name, "loaded actor {name} ({})", loaded.how);
+        self.put(loaded);
         Ok(())
+    }
+
+    /// Puts an actor in place of the one of its name, which is returned.
+    pub fn put(&mut self, new: Loaded) -> Option<Loaded> {
+        self.by_name.insert(new.name().to_owned(), new)
+    }
+
+    /// This one alone.
+    pub fn only(one: Loaded) -> Self {
+        let mut actors = Self::default();
+        actors.put(one);
+        actors
     }
 
     /// The actor of this name.
@@ -99,6 +150,11 @@ impl Actors {
             .map(|(name, loaded)| (name.to_owned(), Manifest::clone(loaded.actor.manifest())))
             .collect()
     }
+
+    /// Their digests, by name: what blueprints pin.
+    pub fn digests(&self) -> BTreeMap<String, Digest> {
+        self.iter().map(|(name, loaded)| (name.to_owned(), loaded.actor.sha256())).collect()
+    }
 }
 
 /// A component's file. Of one that has more than `most` bytes no more is read than shows it.
@@ -113,7 +169,11 @@ pub fn read(file: &Path, most: u64) -> anyhow::Result<Vec<u8>> {
     Ok(wasm)
 }
 
-fn components(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
+/// The `*.wasm` files of a folder, in order of name.
+///
+/// # Errors
+/// If it cannot be read.
+pub fn components(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let entries = fs::read_dir(folder).with_context(|| {
         format!(
             "cannot read the actors' folder {}; `ays-host build` makes one, `--actors` names another",

@@ -123,8 +123,28 @@ pub async fn plan(
 /// # Errors
 /// All faults of all sources.
 pub fn plan_with(sources: &[Source], current: &Current, actors: &Actors) -> Result<Plan, Vec<Problem>> {
-    let files = sources.iter().map(|source| (source.name.as_str(), source.text.as_str()));
-    blueprint::plan_files(files, &actors.manifests(), current)
+    let planned = blueprint::plan_files(files(sources), &actors.manifests(), current);
+    let (mut problems, pins) = match (planned, check_pins(sources, actors)) {
+        (Ok(plan), Ok(())) => return Ok(plan),
+        (planned, pins) => (planned.err().unwrap_or_default(), pins.err().unwrap_or_default()),
+    };
+    // What cannot be read at all, both have told.
+    problems.extend(pins.into_iter().filter(|problem| !problems.contains(problem)).collect::<Vec<_>>());
+    let place = |problem: &Problem| sources.iter().position(|source| source.name == problem.file);
+    problems.sort_by_key(|problem| (place(problem), problem.line));
+    Err(problems)
+}
+
+/// Whether the sources can be read, and the actors are those versions that they pin.
+///
+/// # Errors
+/// What cannot be read, and the pins that do not hold.
+pub fn check_pins(sources: &[Source], actors: &Actors) -> Result<(), Vec<Problem>> {
+    blueprint::check_pins(files(sources), &actors.digests())
+}
+
+fn files(sources: &[Source]) -> impl Iterator<Item = (&str, &str)> {
+    sources.iter().map(|source| (source.name.as_str(), source.text.as_str()))
 }
 
 /// Applies a plan, and waits until `input` and `init` of what it created have been tried once: only then have they set the

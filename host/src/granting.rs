@@ -15,7 +15,7 @@ use ays_core::{
     manifest::Manifest,
     problem::Problem,
 };
-use ays_engine::{HttpLimits, Outbound, Outside};
+use ays_engine::{Actor, HttpLimits, Outbound, Outside};
 use ays_store::{Paging, ServiceQuery, Store};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
@@ -50,8 +50,8 @@ pub struct Granting {
 struct Now {
     /// What blueprints grant, by actor.
     kept: BTreeMap<String, Granted>,
-    /// By actor.
-    outside: HashMap<String, Arc<Outside>>,
+    /// By digest: a version of an actor may ask for other things than the one before, while jobs of both run.
+    outside: HashMap<Arc<str>, Arc<Outside>>,
 }
 
 impl Granting {
@@ -63,24 +63,28 @@ impl Granting {
     }
 
     /// What jobs of this actor may do beyond their own service.
-    pub fn outside(&self, manifest: &Manifest) -> Arc<Outside> {
-        let name = manifest.name.as_str();
-        if let Some(outside) = self.lock().outside.get(name) {
+    pub fn outside(&self, actor: &Actor) -> Arc<Outside> {
+        if let Some(outside) = self.lock().outside.get(actor.digest()) {
             return outside.clone();
         }
         let mut now = self.now.write().unwrap_or_else(PoisonError::into_inner);
         let outside = Arc::new(Outside {
-            access: Arc::new(self.all(&now.kept).access(manifest)),
+            access: Arc::new(self.all(&now.kept).access(actor.manifest())),
             http: self.http.clone(),
             secrets: self.secrets.clone(),
         });
-        now.outside.insert(name.into(), outside.clone());
+        now.outside.insert(actor.digest().clone(), outside.clone());
         outside
     }
 
-    /// What the actor of this manifest has.
-    pub fn access(&self, manifest: &Manifest) -> Arc<Access> {
-        self.outside(manifest).access.clone()
+    /// What this actor has.
+    pub fn access(&self, actor: &Actor) -> Arc<Access> {
+        self.outside(actor).access.clone()
+    }
+
+    /// Forgets what a version had that no job will ask for any more.
+    pub fn forget(&self, digest: &str) {
+        self.now.write().unwrap_or_else(PoisonError::into_inner).outside.remove(digest);
     }
 
     /// What it would have, once a plan's grants are in place.

@@ -2,7 +2,8 @@
 //!
 //! | part | module |
 //! |---|---|
-//! | the actors that were loaded | [`actors`] |
+//! | components' files and the actors that were loaded, and which of them are in service | [`package`], [`actors`], [`live`], [`quarantine`] |
+//! | new versions of them, while the host runs | [`upgrade`] |
 //! | what actors are granted, and where secrets are | [`granting`], [`secrets`] |
 //! | jobs: taken from the store, executed, committed | [`dispatcher`] |
 //! | recurring actions and retries that fall due | [`scheduler`] |
@@ -19,9 +20,13 @@ pub mod dispatcher;
 pub mod door;
 pub mod granting;
 pub mod hub;
+pub mod live;
 pub mod log;
+pub mod package;
+pub mod quarantine;
 pub mod runs;
 pub mod scheduler;
 pub mod secrets;
 pub mod serve;
 pub mod store;
+pub mod upgrade;

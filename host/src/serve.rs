@@ -5,6 +5,7 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use anyhow::Context as _;
 use ays_core::{blueprint::Plan, capability::Grants, problem::Problem};
 use ays_engine::{CodeCache, Engine, Pooling};
+use ays_package::Trust;
 use ays_store::{RetentionPolicy, Store};
 use tokio::{net::TcpListener, runtime, sync::watch, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
@@ -19,13 +20,16 @@ use crate::{
     door::command_queue::{self, CommandQueue},
     granting::{self, Granting},
     hub::{Happening, Hub},
+    live::Live,
+    quarantine::Quarantine,
     runs, scheduler,
     secrets::Sources,
     store,
+    upgrade::{self, Seen, Upgrades},
 };
 
 /// What a host is to do.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Settings {
     /// Blueprints to apply first.
     pub blueprints: Vec<PathBuf>,
@@ -33,6 +37,8 @@ pub struct Settings {
     pub run: Option<String>,
     /// The folder of components.
     pub actors: PathBuf,
+    /// Whose signatures count; none: nobody is asked for one.
+    pub trust: Option<Trust>,
     /// Where everything is kept.
     pub store: store::Address,
     /// For how long a host that shares the store may be silent.
@@ -53,6 +59,8 @@ pub struct Settings {
     pub grant: bool,
     /// Where secrets are.
     pub secrets: Sources,
+    /// When a version of an actor that keeps trapping is taken out of service.
+    pub quarantine: Quarantine,
     /// What of the history is kept.
     pub retention: RetentionPolicy,
     /// How many jobs and instances.
@@ -111,9 +119,29 @@ async fn run(
     guests: &runtime::Handle,
     stop: &CancellationToken,
 ) -> anyhow::Result<()> {
-    let actors = load(&settings, guests).await?;
+    let seen = Seen::now(&settings.actors)?;
+    let (engine, actors) = load(&settings, guests).await?;
+    let sources = Source::read_all(&settings.blueprints)?;
+    // Before anything runs: services that are there already must not run on another version than the pinned one.
+    apply::check_pins(&sources, &actors).map_err(not_applied)?;
+    let actors = Live::new(actors, settings.quarantine);
     let granting = Arc::new(Granting::new(settings.grants, settings.secrets));
     granting.refresh(store.as_ref()).await?;
+    let upgrades = Upgrades::new(
+        upgrade::Settings {
+            folder: settings.actors,
+            grant: settings.grant,
+            limits: settings.dispatcher.limits,
+            trust: settings.trust,
+            pinned: sources.clone(),
+        },
+        engine,
+        actors.clone(),
+        granting.clone(),
+        store.clone(),
+        guests.clone(),
+        seen,
+    );
     let hub = Hub::default();
     let cancels = dispatcher::Cancels::default();
     // Cancelled by the store's failure; everything that stops at `stop` stops at it, too.
@@ -151,6 +179,7 @@ async fn run(
     let context = api::Context {
         store: store.clone(),
         actors: actors.clone(),
+        upgrades: upgrades.clone(),
         granting: granting.clone(),
         limits: settings.dispatcher.limits,
         hub,
@@ -167,9 +196,10 @@ async fn run(
     };
     info!("listening on http://{address}");
 
+    let in_service = actors.now();
     let started = {
-        let (blueprints, run) = (&settings.blueprints, settings.run.as_deref());
-        begin(blueprints, run, settings.grant, &store, &actors, &granting)
+        let run = settings.run.as_deref();
+        begin(&sources, run, settings.grant, &store, &in_service, &granting)
     };
     let started = tokio::select! {
         started = started => started,
@@ -180,6 +210,7 @@ async fn run(
     if started.is_ok() && !stop.is_cancelled() {
         // The doors open only now: an event must find the filters that blueprints and `init` set.
         reading = queue.map(|queue| tokio::spawn(queue.run(stopping.clone())));
+        tokio::spawn(upgrades.follow(stopping.clone()));
         tell_ready.send_replace(true);
         info!("ready");
         tokio::select! {
@@ -200,7 +231,7 @@ async fn run(
     Ok(())
 }
 
-async fn load(settings: &Settings, guests: &runtime::Handle) -> anyhow::Result<Arc<Actors>> {
+async fn load(settings: &Settings, guests: &runtime::Handle) -> anyhow::Result<(Arc<Engine>, Actors)> {
     let cache = settings.cache.as_ref().and_then(|folder| match CodeCache::open(folder) {
         Ok(cache) => Some(cache),
         Err(why) => {
@@ -213,40 +244,36 @@ async fn load(settings: &Settings, guests: &runtime::Handle) -> anyhow::Result<A
     if let Pooling::OnDemand(why) = engine.pooling() {
         warn!("instances are allocated one by one, which is slower: no address space for a pool ({why})");
     }
-    let folder = settings.actors.clone();
+    let engine = Arc::new(engine);
+    let (folder, trust) = (settings.actors.clone(), settings.trust.clone());
+    let loading = engine.clone();
     // Compiling uses whole cores for seconds; that is what the guests' threads are for.
-    let loaded = guests.spawn(async move { Actors::load(&engine, &folder).await });
+    let loaded = guests.spawn(async move { Actors::load(&loading, &folder, trust.as_ref()).await });
     let (actors, _) = loaded.await.context("loading the actors died")??;
-    Ok(Arc::new(actors))
+    Ok((engine, actors))
 }
 
 async fn begin(
-    blueprints: &[PathBuf],
+    sources: &[Source],
     run: Option<&str>,
     grant: bool,
     store: &Arc<dyn Store>,
     actors: &Actors,
     granting: &Granting,
 ) -> anyhow::Result<()> {
-    let refuse = |what: &str, problems: Vec<Problem>| {
-        problems.iter().for_each(|problem| tracing::error!("{problem}"));
-        anyhow::anyhow!("{} {what}; nothing was changed", apply::count(problems.len(), "problem"))
-    };
     let mut plan = Plan::default();
-    let mut sources = Vec::new();
-    if !blueprints.is_empty() {
-        sources = Source::read_all(blueprints)?;
-        let planned = apply::plan(&sources, store.as_ref(), actors, granting).await?;
-        plan = planned.map_err(|problems| refuse("in the blueprints", problems))?;
+    if !sources.is_empty() {
+        let planned = apply::plan(sources, store.as_ref(), actors, granting).await?;
+        plan = planned.map_err(not_applied)?;
     }
     // Of services that were there before, too: their actors may be of new versions, which ask for more.
     let shortfalls = granting.shortfalls_of_all(&plan, actors, store.as_ref()).await?;
     if !shortfalls.is_empty() && !grant {
-        return Err(refuse("with what actors ask for", granting::problems(&shortfalls, &sources)));
+        return Err(refused("with what actors ask for", granting::problems(&shortfalls, sources)));
     }
     shortfalls.iter().for_each(|shortfall| info!("granting what was not: {shortfall}"));
     granting.grant(&plan, &shortfalls, store.as_ref()).await?;
-    if !blueprints.is_empty() {
+    if !sources.is_empty() {
         plan.steps.iter().for_each(|step| info!("blueprint: {step}"));
         apply::apply(plan, store.as_ref()).await?;
     }
@@ -258,6 +285,16 @@ async fn begin(
         info!("running {action}: {}", runs::describe(&run));
     }
     Ok(())
+}
+
+fn not_applied(problems: Vec<Problem>) -> anyhow::Error {
+    refused("in the blueprints", problems)
+}
+
+/// Tells of the problems, and that they are why nothing was done.
+fn refused(what: &str, problems: Vec<Problem>) -> anyhow::Error {
+    problems.iter().for_each(|problem| tracing::error!("{problem}"));
+    anyhow::anyhow!("{} {what}; nothing was changed", apply::count(problems.len(), "problem"))
 }
 
 /// Goes by the store's clock, if it has one, and has guests stopped whose jobs are no longer this host's.

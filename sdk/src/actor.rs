@@ -92,6 +92,17 @@ pub fn value_from_default<T: DeserializeOwned + Default>(json: &str) -> T {
     serde_json::from_str(json).unwrap_or_default()
 }
 
+/// What `migrate` exports: data in, data out, as JSON text.
+pub fn migrated<T: Serialize>(
+    from: u32,
+    data: &str,
+    migrate: impl FnOnce(u32, serde_json::Value) -> Result<T>,
+) -> std::result::Result<String, String> {
+    let data = serde_json::from_str(data).map_err(|error| format!("the data are no JSON: {error}"))?;
+    let migrated = migrate(from, data).map_err(|error| error.message().to_owned())?;
+    serde_json::to_string(&migrated).map_err(|error| format!("the result has no JSON form: {error}"))
+}
+
 /// What an action returned. A `Result` is found by the method of its own, all else by the trait [`Plain`].
 pub struct Returned<T>(pub T);
 

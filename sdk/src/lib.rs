@@ -48,7 +48,7 @@ pub mod secrets;
 pub mod service;
 
 pub use actor::{Actor, Schema};
-pub use ays_sdk_macros::{Schema, action, actor, on};
+pub use ays_sdk_macros::{Schema, action, actor, migrate, on};
 pub use error::{Error, ErrorKind, Result, ResultExt};
 pub use job::{Cause, Job};
 
@@ -62,8 +62,8 @@ pub use serde_json;
 /// on `ays-sdk` adds `#[serde(crate = "ays_sdk::serde")]` to the struct.
 pub mod prelude {
     pub use crate::{
-        Error, Job, Result, ResultExt, Schema, action, actor, events, http, kv, log, on, schedules, secrets,
-        service,
+        Error, Job, Result, ResultExt, Schema, action, actor, events, http, kv, log, migrate, on, schedules,
+        secrets, service,
     };
     pub use serde::{Deserialize, Serialize};
     pub use serde_json::{Value, json};
@@ -82,12 +82,27 @@ pub mod bindings {
     });
 }
 
+/// The optional export `migrate`, as Rust.
+#[doc(hidden)]
+#[allow(missing_docs, clippy::all, clippy::pedantic, clippy::indexing_slicing, clippy::panic)]
+#[allow(unreachable_pub, reason = "generated")]
+pub mod migrator {
+    wit_bindgen::generate!({
+        path: "../wit",
+        world: "migrator",
+        pub_export_macro: true,
+        export_macro_name: "export_migrate",
+        type_section_suffix: "migrator",
+        default_bindings_module: "::ays_sdk::migrator",
+    });
+}
+
 /// What the macros' code calls. No part of the public interface.
 #[doc(hidden)]
 pub mod rt {
     pub use crate::actor::{
-        Component, Plain, Returned, load, manifest, reading, text, unknown_action, value_from_default,
-        writing,
+        Component, Plain, Returned, load, manifest, migrated, reading, text, unknown_action,
+        value_from_default, writing,
     };
     pub use crate::args::Args;
 }

@@ -18,6 +18,8 @@ use ays_host::{
     dispatcher::{self, Dispatcher, Ends},
     granting::Granting,
     hub::Hub,
+    live::Live,
+    quarantine::Quarantine,
     secrets::Sources,
 };
 use ays_store::{Batch, Store, embedded::Embedded};
@@ -62,7 +64,7 @@ async fn round(services: usize, guests: &tokio::runtime::Handle) -> (f64, f64, f
     let syncs = lone_syncs(folder.path());
     let engine =
         Engine::new(&Options::default(), Arc::new(SystemClock::default()), None).expect("wasmtime starts");
-    let (actors, _) = Actors::load(&engine, ays_tests::actors()).await.expect("the actors load");
+    let (actors, _) = Actors::load(&engine, ays_tests::actors(), None).await.expect("the actors load");
     let store: Arc<dyn Store> = Arc::new(
         Embedded::open(folder.path(), "bench", ays_store::embedded::Options::default(), clock::now())
             .expect("it opens"),
@@ -97,7 +99,7 @@ async fn round(services: usize, guests: &tokio::runtime::Handle) -> (f64, f64, f
     let (stop, broken) = (CancellationToken::new(), CancellationToken::new());
     let dispatcher = Dispatcher::new(
         store.clone(),
-        Arc::new(actors),
+        Live::new(actors, Quarantine::default()),
         granting,
         Hub::default(),
         dispatcher::Settings::default(),

@@ -1,10 +1,11 @@
 //! The actors that tests run: the plugins, and the guests in `tests/guests`.
 
 use std::{
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
     process::Command,
-    sync::OnceLock,
+    sync::{Mutex, OnceLock, PoisonError},
 };
 
 use crate::host::binary;
@@ -49,6 +50,19 @@ pub fn actors_without_init() -> &'static Path {
     ACTORS.get_or_init(|| {
         build("actors-without-init", &["plugins/actproducer"], &[]);
         build("actors-without-init", &["plugins/actconsumer"], &["--no-default-features"])
+    })
+}
+
+/// A folder with a version of the actor `phase`: the first, or one of the crate's features.
+pub fn phase(version: &str) -> &'static Path {
+    static FOLDERS: Mutex<BTreeMap<String, &'static Path>> = Mutex::new(BTreeMap::new());
+    let mut folders = FOLDERS.lock().unwrap_or_else(PoisonError::into_inner);
+    folders.entry(version.to_owned()).or_insert_with(|| {
+        let name = format!("phase-{}", if version.is_empty() { "first" } else { version });
+        let features = ["--features", version];
+        let cargo: &[&str] = if version.is_empty() { &[] } else { &features };
+        // A few, for as long as the test runs.
+        Box::leak(build(&name, &["tests/guests/phase"], cargo).into_boxed_path())
     })
 }
 

@@ -50,7 +50,7 @@ fn every_kind_of_thing_is_listed_and_shown_and_json_is_the_apis() {
     let id = install["id"].as_str().expect("it has an id");
     assert_eq!((&install["actor"], &install["namespace"]), (&"actproducer".into(), &"default".into()));
     assert!(install["usage"]["host_calls"].as_u64() >= Some(1));
-    assert!(install["digest"].as_str().is_some_and(|digest| digest.starts_with("blake3:")));
+    assert!(install["digest"].as_str().is_some_and(|digest| digest.starts_with("sha256:")));
     assert!(host.cli_ok(&["jobs", "logs", id]).contains("INFO  Done installing the producer"));
 }
 

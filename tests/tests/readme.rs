@@ -41,7 +41,7 @@ fn the_first_actor_compiles_and_does_what_the_page_says() {
         .output()
         .expect("cannot run ays-host");
     assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
-    assert!(String::from_utf8_lossy(&built.stdout).starts_with("actors/greeter.wasm blake3:"));
+    assert!(String::from_utf8_lossy(&built.stdout).starts_with("actors/greeter.wasm sha256:"));
 
     let start = Start::new(&folder.path().join("actors")).blueprint(block(&page, "`blueprint.yaml`", "yaml"));
     let host = start.start();

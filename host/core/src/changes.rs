@@ -1,7 +1,8 @@
 //! Changes: what applying a blueprint does to a namespace, as data that a store commits whole.
 
 use crate::{
-    JsonText, ServiceKey, filter::EventFilter, job::NewJob, run::NewRun, schedule::Recurring, service::Links,
+    JsonText, ServiceKey, filter::EventFilter, job::NewJob, run::NewRun, schedule::Recurring,
+    schema::SchemaId, service::Links,
 };
 
 /// Everything one blueprint changes. A store applies it in one commit, in the order of the fields.
@@ -37,6 +38,8 @@ pub struct NewService {
     pub key: ServiceKey,
     /// Its data: every field of the schema.
     pub data: JsonText,
+    /// Which schema that is.
+    pub schema: Option<SchemaId>,
     /// The fields that the blueprint named.
     pub applied: JsonText,
     /// What it is linked to.

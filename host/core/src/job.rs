@@ -281,7 +281,7 @@ pub struct Job {
     /// What the last attempt cost.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub usage: Option<Usage>,
-    /// Digest of the component that executed the last attempt, `blake3:` and 64 hexadecimal digits.
+    /// Digest of the component that executed the last attempt, `sha256:` and 64 hexadecimal digits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<std::sync::Arc<str>>,
 }

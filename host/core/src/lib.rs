@@ -7,7 +7,7 @@
 //! | subject | module |
 //! |---|---|
 //! | names, ids, times, JSON text | [`name`], [`id`], [`time`], [`json`] |
-//! | what an actor says it is | [`manifest`], [`schema`], [`hrd`] |
+//! | what an actor says it is, and which version of it is meant | [`manifest`], [`schema`], [`hrd`], [`digest`] |
 //! | what an actor may do | [`capability`] |
 //! | what people and programs write | [`blueprint`], [`command`], [`problem`] |
 //! | what there is: services, event filters, schedules, jobs | [`service`], [`filter`], [`schedule`], [`job`] |
@@ -20,6 +20,7 @@ pub mod blueprint;
 pub mod capability;
 pub mod changes;
 pub mod command;
+pub mod digest;
 pub mod event;
 pub mod filter;
 pub mod hrd;
@@ -41,6 +42,7 @@ pub mod service;
 pub mod time;
 pub mod turn;
 
+pub use digest::Digest;
 pub use id::Id;
 pub use json::JsonText;
 pub use name::{ActorName, EventName, ServiceKey};

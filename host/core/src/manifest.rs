@@ -4,8 +4,12 @@ use serde::{Deserialize, Serialize};
 
 pub use crate::limits::{LimitPolicy, Limits, Unit, WantedLimits};
 use crate::{
-    ActorName, capability::Asked, filter::EventFilter, retry::RetryPolicy, schedule::Recurring,
-    schema::Schema,
+    ActorName,
+    capability::Asked,
+    filter::EventFilter,
+    retry::RetryPolicy,
+    schedule::Recurring,
+    schema::{Schema, SchemaId},
 };
 
 /// The interface that this host offers, as a manifest's `interface` names it.
@@ -48,6 +52,9 @@ pub struct Manifest {
     /// The fields of its services' data.
     #[serde(default)]
     pub schema: Schema,
+    /// The schema's version: raised with a change of it that `migrate` carries out.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub schema_version: u32,
     /// Event filters that each of its services gets when it is created.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub filters: Vec<EventFilter>,
@@ -62,7 +69,16 @@ pub struct Manifest {
     pub instance: Instancing,
 }
 
+fn is_zero(number: &u32) -> bool {
+    *number == 0
+}
+
 impl Manifest {
+    /// Which schema its services' data are written with.
+    pub fn schema_id(&self) -> SchemaId {
+        self.schema.id(self.schema_version)
+    }
+
     /// The action of this name.
     pub fn action(&self, name: &str) -> Option<&ActionSpec> {
         self.actions.iter().find(|action| action.name == name)

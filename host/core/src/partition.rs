@@ -21,7 +21,7 @@ pub fn owner<'a>(partition: u16, hosts: impl IntoIterator<Item = &'a str>) -> Op
 
 /// FNV-1a, and the finish of SplitMix64, without which inputs that differ in their last bytes have hashes that are alike
 /// in their first bits.
-fn hash(bytes: impl Iterator<Item = u8>) -> u64 {
+pub(crate) fn hash(bytes: impl Iterator<Item = u8>) -> u64 {
     let folded = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
     });

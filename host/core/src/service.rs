@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Id, JsonText, ServiceKey, Timestamp, job::JobState, kv};
+use crate::{Id, JsonText, ServiceKey, Timestamp, job::JobState, kv, schema::SchemaId};
 
 /// A service and its whole record. Its JSON is what the API shows.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -13,6 +13,9 @@ pub struct Service {
     pub key: ServiceKey,
     /// Its data: an object with one member for each field of the schema.
     pub data: JsonText,
+    /// The schema that its data were written with. None, if they were written before that was kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schema: Option<SchemaId>,
     /// What the blueprint said last: an object with the fields it named. A field is changed by a blueprint only when the
     /// blueprint's own value has changed, so applying it again leaves alone what actions did meanwhile.
     pub applied: JsonText,

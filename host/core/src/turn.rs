@@ -7,6 +7,7 @@ use crate::{
     job::{Failure, LogLine, Usage},
     kv,
     schedule::Recurring,
+    schema::SchemaId,
 };
 
 /// What one attempt of a job did. The engine makes it; a store commits it whole or not at all.
@@ -40,6 +41,8 @@ pub enum Effect {
         /// How.
         recurring: Recurring,
     },
+    /// The service's data are written with this schema from now on.
+    SetSchema(SchemaId),
     /// An action of the service no longer recurs.
     RemoveSchedule {
         /// Which action.

@@ -71,6 +71,7 @@ fn apply(changes: Changes, current: &mut Current) {
         let service = Service {
             key: new.key,
             data: new.data,
+            schema: new.schema,
             applied: new.applied,
             links: new.links,
             actions: BTreeMap::new(),

@@ -34,6 +34,7 @@ fn actor(name: &str, schema: &str, config: &str, actions: &[&str]) -> Manifest {
         name: name.parse().unwrap(),
         actions: actions.iter().map(action).collect(),
         schema: hrd::parse_schema("schema.hrd", schema).unwrap(),
+        schema_version: 0,
         filters: Vec::new(),
         capabilities: Default::default(),
         limits: WantedLimits::default(),

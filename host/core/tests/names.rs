@@ -234,7 +234,7 @@ fn a_job_is_read_back_as_it_was_written() {
             retry_at: Some(now),
             strict: true,
             usage: Some(Usage { cpu_us: 1, peak_memory_bytes: u64::MAX, host_calls: 0 }),
-            digest: Some("blake3:00".into()),
+            digest: Some("sha256:00".into()),
             ..fresh
         });
         assert!(json.contains(&format!(r#""cause":{{"kind":"{kind}""#)), "{json}");
@@ -262,6 +262,7 @@ fn a_service_an_event_and_a_filter_are_read_back_as_they_were_written() {
     round_trip(&Service {
         key: key.clone(),
         data: JsonText::parse(r#"{"msg":"hello prince"}"#).unwrap(),
+        schema: Some(ays_core::schema::Schema::default().id(2)),
         applied: JsonText::empty_object(),
         links: Links {
             parent: Some(key.clone()),

@@ -36,6 +36,7 @@ fn service(name: &str, producers: &[&str], done: &[&str]) -> Service {
     Service {
         key: key(name),
         data: JsonText::empty_object(),
+        schema: None,
         applied: JsonText::empty_object(),
         links: Links { parent: None, producers: producers_by_role },
         actions: done.iter().map(|action| ((*action).to_owned(), status(JobState::Ok))).collect(),

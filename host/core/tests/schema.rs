@@ -148,3 +148,36 @@ fn the_seeds_actor_hrd_is_read_in_all_the_forms_people_write() {
     assert_eq!(recurring.period.to_string(), "CRON_TZ=Europe/Brussels 0,30 3 * * *");
     assert_eq!((recurring.missed, recurring.log), (Missed::All, false));
 }
+
+#[test]
+fn data_of_another_schema_keep_what_fits_and_get_the_defaults_of_what_is_new() {
+    let schema: Schema = serde_json::from_value(json!([
+        {"name": "host", "alias": ["hostname"]},
+        {"name": "load", "type": "float"},
+        {"name": "port", "type": "int", "default": 22, "minval": 1},
+        {"name": "owner", "regex": "[a-z]+"},
+        {"name": "node", "parent": "node"},
+    ]))
+    .unwrap();
+    let adapt = |data: Value| schema.adapt(data.as_object().unwrap().clone());
+    let adapted =
+        adapt(json!({"hostname": "a", "load": 1, "owner": "ada", "node": "n", "old": [1]})).unwrap();
+    assert_eq!(
+        Value::Object(adapted.data.clone()),
+        json!({"host": "a", "load": 1.0, "port": 22, "owner": "ada"})
+    );
+    assert_eq!(adapted.dropped, ["node", "old"]);
+    assert_eq!(schema.adapt(adapted.data.clone()).unwrap().data, adapted.data, "what fits stays as it is");
+    for (data, told) in [
+        (json!({"owner": "ada", "port": 0}), "port: is 0; 1 or more would be right"),
+        (json!({"owner": "ada", "load": "high"}), "load: is the text `high`; a number would be right"),
+        (json!({}), "owner: is missing, and has no default; a text that matches `[a-z]+` would be right"),
+    ] {
+        let wrong = adapt(data).unwrap_err();
+        assert_eq!(wrong.iter().map(ToString::to_string).collect::<Vec<_>>(), [told]);
+    }
+    let same: Schema = serde_json::from_str(&serde_json::to_string(&schema).unwrap()).unwrap();
+    assert_eq!(same.id(1), schema.id(1));
+    assert_ne!(schema.id(2), schema.id(1));
+    assert_ne!(Schema::default().id(1), schema.id(1));
+}

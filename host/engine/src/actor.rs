@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use ays_core::{
+    Digest,
     job::Failure,
     manifest::{Limits, Manifest},
 };
@@ -20,9 +21,11 @@ pub enum Compiled {
 
 /// One version of an actor: its component, compiled and linked to the host's functions, and its manifest.
 pub struct Actor {
-    pub(crate) digest: Arc<str>,
+    pub(crate) digest: Digest,
+    pub(crate) shown_digest: Arc<str>,
     pub(crate) size: usize,
     pub(crate) manifest: Arc<Manifest>,
+    pub(crate) description: Arc<str>,
     pub(crate) compiled: Compiled,
     pub(crate) pre: ActorPre<State>,
     pub(crate) clock: Arc<dyn Clock>,
@@ -30,9 +33,14 @@ pub struct Actor {
 }
 
 impl Actor {
-    /// What tells this version from others: `blake3:` and 64 hexadecimal digits, the hash of the component.
+    /// What tells this version from others: the SHA-256 of its file, as text.
     pub fn digest(&self) -> &Arc<str> {
-        &self.digest
+        &self.shown_digest
+    }
+
+    /// The same, to compare with.
+    pub fn sha256(&self) -> Digest {
+        self.digest
     }
 
     /// The component's size in bytes.
@@ -43,6 +51,11 @@ impl Actor {
     /// What the actor says it is.
     pub fn manifest(&self) -> &Arc<Manifest> {
         &self.manifest
+    }
+
+    /// The same, as its `describe` returned it: the JSON text that belongs into its section `ays:manifest`.
+    pub fn description(&self) -> &str {
+        &self.description
     }
 
     /// Where its code came from.

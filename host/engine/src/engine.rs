@@ -1,12 +1,14 @@
 //! The engine: what all components share.
 
-use std::{sync::Arc, thread, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, thread, time::Duration};
 
 use ays_core::{
     job::Failure,
     manifest::{INTERFACE, Limits, Manifest},
     name,
 };
+use ays_package::section;
+use serde_json::Value;
 use wasmtime::{
     InstanceAllocationStrategy,
     component::{Component, HasSelf, Linker},
@@ -99,6 +101,12 @@ pub enum LoadError {
     /// Its manifest is not one.
     #[error("its manifest is wrong: {0}")]
     Manifest(String),
+    /// The manifest that is written into it is not the one that its code goes by.
+    #[error(
+        "its manifest is forged: the section `ays:manifest` and what `describe` returns differ in {0}; `ays-host build` \
+         writes one that fits"
+    )]
+    ForgedManifest(String),
 }
 
 /// Loads components and keeps what they share: the compiler, the pool, the host's functions, the thread that ends epochs.
@@ -177,11 +185,15 @@ impl Engine {
         };
         let pre = self.linker.instantiate_pre(&component).map_err(not_ours)?;
         let pre = ActorPre::new(pre).map_err(not_ours)?;
-        let manifest = self.describe(&pre).await?;
+        let (manifest, description) = self.describe(&pre).await?;
+        check_section(wasm, &description)?;
+        let digest = ays_package::digest(wasm);
         Ok(Arc::new(Actor {
-            digest: format!("blake3:{digest}").into(),
+            digest,
+            shown_digest: digest.to_string().into(),
             size: wasm.len(),
             manifest: Arc::new(manifest),
+            description: description.into(),
             compiled,
             pre,
             clock: self.clock.clone(),
@@ -232,7 +244,7 @@ impl Engine {
         unsafe { Component::deserialize(&self.engine, code) }
     }
 
-    async fn describe(&self, pre: &ActorPre<State>) -> Result<Manifest, LoadError> {
+    async fn describe(&self, pre: &ActorPre<State>) -> Result<(Manifest, String), LoadError> {
         let limits = describe_limits();
         let failed = |e: wasmtime::Error| LoadError::Describe(breach::failure_to_describe(&e));
         let instance = Instance::new(pre, &self.clock, &limits, self.limited).await;
@@ -252,7 +264,7 @@ impl Engine {
         for action in &manifest.actions {
             name::check_action(&action.name).map_err(|e| LoadError::Manifest(e.to_string()))?;
         }
-        Ok(manifest)
+        Ok((manifest, text))
     }
 
     /// Tells what is no component before a compiler does, in words that help.
@@ -279,4 +291,28 @@ impl Engine {
             _ => not("it is not WebAssembly: it does not begin with `\\0asm`".into()),
         }
     }
+}
+
+/// Whether the manifest that is written into a component, if one is, says what its `describe` says. What people and tools
+/// read without running anything, and what the host goes by, must be the same.
+fn check_section(wasm: &[u8], description: &str) -> Result<(), LoadError> {
+    let Some(section) = section::read(wasm).map_err(|e| LoadError::Manifest(e.to_string()))? else {
+        return Ok(());
+    };
+    let read = |text| serde_json::from_str::<Value>(text).map_err(|e| LoadError::Manifest(e.to_string()));
+    let (written, said) = match read(section) {
+        Ok(written) => (written, read(description)?),
+        Err(_) => return Err(LoadError::ForgedManifest("that the section is not JSON".into())),
+    };
+    if written == said {
+        return Ok(());
+    }
+    let (empty, none) = (serde_json::Map::new(), Value::Null);
+    let (written, said) = (written.as_object().unwrap_or(&empty), said.as_object().unwrap_or(&empty));
+    let differs = |key: &&String| written.get(*key).unwrap_or(&none) != said.get(*key).unwrap_or(&none);
+    let keys: BTreeSet<_> = written.keys().chain(said.keys()).filter(differs).take(8).collect();
+    let shown = |key: &&String| {
+        format!("`{}`", key.chars().take(40).flat_map(char::escape_debug).collect::<String>())
+    };
+    Err(LoadError::ForgedManifest(keys.iter().map(shown).collect::<Vec<_>>().join(", ")))
 }

@@ -62,14 +62,7 @@ impl Instance {
         limits: &Limits,
         limited: bool,
     ) -> wasmtime::Result<Self> {
-        let mut store = Store::new(pre.engine(), State::new(clock, limits));
-        if limited {
-            store.limiter(|state| &mut state.limiter);
-            allow(&mut store, limits);
-            store.epoch_deadline_callback(|store| store.data().meter.epoch());
-            store.set_epoch_deadline(1);
-        }
-        store.data().log.begin(limits);
+        let mut store = new_store(pre, clock, limits, limited);
         let meter = store.data().meter.clone();
         meter.begin(limits);
         let bindings = {
@@ -176,6 +169,24 @@ impl Instance {
         state.known = known;
         turn(outcome, call, logs, usage)
     }
+}
+
+/// A store for one instance, with its limits set.
+pub(crate) fn new_store(
+    pre: &ActorPre<State>,
+    clock: &Arc<dyn Clock>,
+    limits: &Limits,
+    limited: bool,
+) -> Store<State> {
+    let mut store = Store::new(pre.engine(), State::new(clock, limits));
+    if limited {
+        store.limiter(|state| &mut state.limiter);
+        allow(&mut store, limits);
+        store.epoch_deadline_callback(|store| store.data().meter.epoch());
+        store.set_epoch_deadline(1);
+    }
+    store.data().log.begin(limits);
+    store
 }
 
 /// Sets the limits that wasmtime keeps.

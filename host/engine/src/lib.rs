@@ -27,6 +27,7 @@ mod instance;
 mod limiter;
 mod log_buffer;
 mod meter;
+mod migrate;
 mod state;
 
 pub use actor::{Actor, Compiled};

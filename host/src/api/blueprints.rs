@@ -54,7 +54,8 @@ pub(super) async fn apply(
             .map_err(|e| ApiError::invalid(format!("the blueprint is not UTF-8: {e}")))?;
         vec![Source { name: "blueprint".into(), text }]
     };
-    let Context { store, actors, granting, .. } = &context;
+    let Context { store, granting, .. } = &context;
+    let actors = &*context.actors.now();
     let refuse = |problems: Vec<Problem>| {
         let what =
             format!("{} in the blueprints; nothing was changed", apply::count(problems.len(), "problem"));

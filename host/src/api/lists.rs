@@ -11,9 +11,9 @@ use super::{
     ask::{Ask, MOST, Named},
     view::FilterView,
 };
-use crate::{actors::Loaded, clock};
+use crate::clock;
 
-type Answer<T> = Result<Json<T>, ApiError>;
+pub(super) type Answer<T> = Result<Json<T>, ApiError>;
 
 /// A page, or why there is none. The one thing that a list does not find is a cursor that is none.
 fn listed<T>(page: ays_store::Result<Page<T>>) -> Result<Page<T>, ApiError> {
@@ -57,22 +57,6 @@ fn key(text: &str) -> Result<ServiceKey, ApiError> {
     text.parse().map_err(|e: ays_core::name::InvalidName| ApiError::invalid(e.to_string()))
 }
 
-fn actor_view(context: &Context, name: &str, loaded: &Loaded) -> Value {
-    let actor = &loaded.actor;
-    let access = context.granting.access(actor.manifest());
-    json!({
-        "name": name,
-        "digest": &**actor.digest(),
-        "size_bytes": actor.size(),
-        "file": loaded.file,
-        "manifest": &**actor.manifest(),
-        "granted": access.granted(),
-        "denied": access.denied_to_it(),
-        "missing": access.missing(),
-        "limits": context.limits.of(actor.manifest()),
-    })
-}
-
 /// A schedule, with an id of its own: `service/action` with `:` for `/`, so that it fits into a path.
 #[derive(Serialize)]
 pub(super) struct ScheduleView {
@@ -85,24 +69,6 @@ impl From<Schedule> for ScheduleView {
     fn from(schedule: Schedule) -> Self {
         Self { id: format!("{}:{}", schedule.service, schedule.action), schedule }
     }
-}
-
-pub(super) async fn actors(State(context): State<Context>, uri: Uri) -> Answer<Page<Value>> {
-    let Paging { limit, cursor } = Ask::read(&uri, &[])?.paging()?;
-    let mut loaded =
-        context.actors.iter().filter(|(name, _)| cursor.as_deref().is_none_or(|last| *name > last));
-    let page: Vec<_> = loaded.by_ref().take(limit).collect();
-    let next = page.last().filter(|_| loaded.next().is_some()).map(|(name, _)| (*name).to_owned());
-    Ok(Json(Page {
-        items: page.into_iter().map(|(name, loaded)| actor_view(&context, name, loaded)).collect(),
-        next,
-    }))
-}
-
-pub(super) async fn actor(State(context): State<Context>, Named(name): Named) -> Answer<Value> {
-    let loaded = context.actors.get(&name);
-    let loaded = loaded.ok_or_else(|| ApiError::not_found(format!("no actor `{name}` is loaded")))?;
-    Ok(Json(actor_view(&context, &name, loaded)))
 }
 
 pub(super) async fn services(

@@ -1,5 +1,6 @@
 //! The HTTP API, version 1: what the command line and everybody else talk to.
 
+mod actors;
 mod ask;
 mod blueprints;
 mod error;
@@ -26,7 +27,10 @@ use serde_json::json;
 use tokio::sync::watch;
 
 pub use self::{error::ApiError, listener::Bounded, view::JobView};
-use crate::{actors::Actors, clock, dispatcher::Cancels, door::command_queue, granting::Granting, hub::Hub};
+use crate::{
+    actors::Loaded, clock, dispatcher::Cancels, door::command_queue, granting::Granting, hub::Hub,
+    live::Live, upgrade::Upgrades,
+};
 
 /// The greatest body of a request, in bytes.
 const BODY: usize = 4 << 20;
@@ -36,8 +40,10 @@ const BODY: usize = 4 << 20;
 pub struct Context {
     /// The store.
     pub store: Arc<dyn Store>,
-    /// The actors that were loaded.
-    pub actors: Arc<Actors>,
+    /// The actors in service.
+    pub actors: Live,
+    /// New versions of them.
+    pub upgrades: Arc<Upgrades>,
     /// What they are granted.
     pub granting: Arc<Granting>,
     /// What jobs may use.
@@ -56,11 +62,13 @@ pub struct Context {
 
 /// The API's routes.
 pub fn router(context: Context) -> Router {
+    let upload = post(actors::upload).layer(DefaultBodyLimit::max(actors::COMPONENT));
     Router::new()
         .route("/api/v1/events", post(events::accept).get(lists::events))
         .route("/api/v1/events/{id}", get(lists::event))
-        .route("/api/v1/actors", get(lists::actors))
-        .route("/api/v1/actors/{name}", get(lists::actor))
+        .route("/api/v1/actors", get(actors::list).merge(upload))
+        .route("/api/v1/actors/{name}", get(actors::show))
+        .route("/api/v1/actors/{name}/release", post(actors::release))
         .route("/api/v1/services", get(lists::services))
         .route("/api/v1/services/{key}", get(lists::service))
         .route("/api/v1/filters", get(lists::filters))
@@ -126,6 +134,10 @@ async fn ready(State(context): State<Context>) -> (StatusCode, Json<serde_json::
     let connected = queue.as_ref().is_none_or(|queue| queue.connected);
     let ready = started && store.is_ok() && connected;
     let code = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let actors = context.actors.now();
+    let is_held = |loaded: &Loaded| context.actors.quarantine().held(loaded.actor.digest()).is_some();
+    let quarantined: Vec<_> =
+        actors.iter().filter(|(_, loaded)| is_held(loaded)).map(|(name, _)| name).collect();
     let body = json!({
         "ready": ready,
         "namespace": &*context.namespace,
@@ -133,6 +145,8 @@ async fn ready(State(context): State<Context>) -> (StatusCode, Json<serde_json::
         "store": store.as_ref().ok(),
         "store_error": store.as_ref().err().map(ToString::to_string),
         "command_queue": queue,
+        "quarantined": quarantined,
+        "quarantines": context.actors.quarantine().count(),
     });
     (code, Json(body))
 }

@@ -16,7 +16,7 @@ pub(super) async fn start(
             "{e}; a run is {{\"action\": NAME, \"actor\": REGEX, \"service\": REGEX, \"args\": ANY, \"force\": BOOL}}"
         ))
     })?;
-    match runs::start(&ask, context.store.as_ref(), &context.actors).await {
+    match runs::start(&ask, context.store.as_ref(), &context.actors.now()).await {
         Ok(run) => Ok((StatusCode::ACCEPTED, Json(run))),
         Err(Refused::Invalid(what)) => Err(ApiError::invalid(what)),
         Err(Refused::Store(error)) => Err(error.into()),

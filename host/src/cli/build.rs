@@ -1,4 +1,4 @@
-//! `ays-host build`: compiles actors with cargo and puts their components into a folder.
+//! `ays-host build`: compiles actors with cargo and puts their components into a folder, each with its manifest inside.
 
 use std::{
     fs,
@@ -7,9 +7,11 @@ use std::{
 };
 
 use anyhow::{Context as _, bail, ensure};
+use ays_package::{digest, section};
 use serde_json::Value;
 
 use super::{compiling::Compiling, inspect, print};
+use crate::package;
 
 /// The target that actors are compiled for.
 const TARGET: &str = "wasm32-wasip2";
@@ -41,24 +43,36 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
             path.display()
         );
         for component in components {
-            let wasm =
-                fs::read(&component).with_context(|| format!("cannot read {}", component.display()))?;
-            let actor =
-                inspect::load(&wasm, &args.compiling).with_context(|| component.display().to_string())?;
-            let name = &actor.manifest().name;
-            let out = args.out.join(format!("{name}.wasm"));
-            put(&wasm, &out).with_context(|| format!("cannot write {}", out.display()))?;
-            print(&format!("{} {}\n", out.display(), actor.digest()))?;
+            let out = package(&component, &args.out, &args.compiling);
+            print(&out.with_context(|| component.display().to_string())?)?;
         }
     }
     Ok(())
 }
 
-/// Written beside its place and moved there: a host that reads the folder meanwhile sees the old one or the new one.
-fn put(wasm: &[u8], out: &Path) -> std::io::Result<()> {
-    let beside = out.with_extension("wasm.new");
-    fs::write(&beside, wasm)?;
-    fs::rename(&beside, out)
+/// Puts a component into the folder, with what its `describe` says written into it; its file and digest as a line.
+fn package(component: &Path, folder: &Path, compiling: &Compiling) -> anyhow::Result<String> {
+    let wasm = fs::read(component).context("cannot read it")?;
+    let actor = inspect::load(&wasm, compiling)?;
+    let wasm = section::write(&wasm, actor.description())?;
+    let out = folder.join(format!("{}.wasm", actor.manifest().name));
+    package::replace(&out, &wasm).with_context(|| format!("cannot write {}", out.display()))?;
+    tell_of_old_signature(&out);
+    Ok(format!("{} {}\n", out.display(), digest(&wasm)))
+}
+
+/// A signature is of one build. Whether it is of this one, only a key can say; so it stays, and its owner is told.
+fn tell_of_old_signature(out: &Path) {
+    let beside = package::signature_file(out);
+    let is_older =
+        || Some(fs::metadata(&beside).ok()?.modified().ok()? < fs::metadata(out).ok()?.modified().ok()?);
+    if is_older() == Some(true) {
+        eprintln!(
+            "{} may be of another build; `ays-host sign {}` signs this one",
+            beside.display(),
+            out.display()
+        );
+    }
 }
 
 fn compile(path: &Path, more: &[String]) -> anyhow::Result<Vec<PathBuf>> {

@@ -37,6 +37,8 @@ pub(super) struct Args {
     /// The folder of components that the blueprints are for
     #[arg(long, value_name = "DIR", env = "AYS_ACTORS", default_value = "actors")]
     actors: PathBuf,
+    #[command(flatten)]
+    trust: super::trust::TrustArgs,
     /// The folder for compiled code; `none` compiles each time
     #[arg(long, value_name = "DIR", env = "AYS_CODE_CACHE", default_value = ".ays/code")]
     code_cache: PathBuf,
@@ -167,7 +169,8 @@ fn load(args: &Args) -> anyhow::Result<Actors> {
     let engine = Engine::new(&args.compiling.options(16), Arc::new(SystemClock::default()), cache)
         .map_err(|e| anyhow::anyhow!("cannot start the WebAssembly engine: {e:#}"))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let (actors, refused) = runtime.block_on(Actors::load(&engine, &args.actors))?;
+    let (actors, refused) =
+        runtime.block_on(Actors::load(&engine, &args.actors, args.trust.keys().as_ref()))?;
     for refused in refused {
         eprintln!("{}: {}", refused.file.display(), refused.why);
     }

@@ -58,6 +58,12 @@ impl Host {
         self.answer(Self::agent().post(self.url(path)).send_json(body))
     }
 
+    /// POST with bytes.
+    pub(super) fn post_bytes(&self, path: &str, body: &[u8]) -> anyhow::Result<Value> {
+        let request = Self::agent().post(self.url(path)).content_type("application/wasm");
+        self.answer(request.send(body))
+    }
+
     fn answer(
         &self,
         response: Result<ureq::http::Response<ureq::Body>, ureq::Error>,

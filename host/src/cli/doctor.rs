@@ -27,6 +27,8 @@ pub(super) struct Args {
     /// The folder of components
     #[arg(long, value_name = "DIR", env = "AYS_ACTORS", default_value = "actors")]
     actors: PathBuf,
+    #[command(flatten)]
+    trust: super::trust::TrustArgs,
     /// The folder for compiled code; `none` compiles each time
     #[arg(long, value_name = "DIR", env = "AYS_CODE_CACHE", default_value = ".ays/code")]
     code_cache: PathBuf,
@@ -139,7 +141,7 @@ async fn engine_and_actors(args: &Args, findings: &mut Findings) {
         _ => findings.add(State::Ok, "engine", "instances come from a pool".into(), None),
     }
     let folder = args.actors.display();
-    match Actors::load(&engine, &args.actors).await {
+    match Actors::load(&engine, &args.actors, args.trust.keys().as_ref()).await {
         Ok((actors, refused)) => {
             let names: Vec<_> = actors.iter().map(|(name, _)| name).collect();
             match names.as_slice() {

@@ -1,14 +1,15 @@
-//! `actors|services|filters|schedules|jobs|dead|events list|show`, and what can be done to jobs and dead letters.
+//! `actors|services|filters|schedules|jobs|dead|events list|show`, and what can be done to actors, jobs and dead letters.
 
-use std::{thread, time::Duration};
+use std::{fs, path::PathBuf, thread, time::Duration};
 
+use anyhow::Context as _;
 use serde_json::{Value, json};
 
 use crate::log;
 
 use super::{
     client::Host,
-    kinds::{Filters, JobId, LetterId, Name, OfJobs, OfService, columns},
+    kinds::{ActorName, All, Filters, JobId, LetterId, Name, OfJobs, OfService, columns},
     print, print_json,
     table::table,
 };
@@ -42,6 +43,29 @@ pub(super) struct List<F: Filters> {
 pub(super) struct One<N: Name> {
     #[command(flatten)]
     name: N,
+    #[command(flatten)]
+    host: Host,
+}
+
+/// What can be done with actors.
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum Actors {
+    /// One line for each
+    List(List<All>),
+    /// All there is to know about one
+    Show(One<ActorName>),
+    /// Put a component into the host's folder and into service, in place of the actor's version before
+    Upload(Upload),
+    /// Put an actor back into service that was quarantined since it kept trapping
+    Release(One<ActorName>),
+}
+
+/// What `actors upload` takes.
+#[derive(Debug, clap::Args)]
+pub(super) struct Upload {
+    /// The component
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
     #[command(flatten)]
     host: Host,
 }
@@ -127,6 +151,18 @@ pub(super) fn look<F: Filters, N: Name>(kind: &str, look: Look<F, N>) -> anyhow:
     match look {
         Look::List(ask) => list(kind, ask),
         Look::Show(one) => show(kind, &one),
+    }
+}
+
+pub(super) fn actors(actors: Actors) -> anyhow::Result<()> {
+    match actors {
+        Actors::List(ask) => list("actors", ask),
+        Actors::Show(one) => show("actors", &one),
+        Actors::Release(one) => act("actors", &one, "release"),
+        Actors::Upload(Upload { file, host }) => {
+            let wasm = fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?;
+            print_json(&host.post_bytes("/api/v1/actors", &wasm)?)
+        }
     }
 }
 

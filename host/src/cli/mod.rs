@@ -8,12 +8,20 @@ mod client;
 mod compiling;
 mod doctor;
 mod inspect;
+mod keygen;
 mod kinds;
 mod limits;
 mod look;
+mod password;
+mod pull;
+mod push;
+mod registry;
 mod serve;
+mod sign;
 mod size;
 mod table;
+mod trust;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -43,11 +51,21 @@ enum Command {
     Build(build::Args),
     /// Say whether a host would run here, and what endangers what it keeps
     Doctor(doctor::Args),
-    /// Show what a component is: its manifest and what it asks for
+    /// Show what a component is: its manifest, what it asks for, and who signed it
     Inspect(inspect::Args),
-    /// The actors that the host has loaded
+    /// Make a pair of keys that sign components, in minisign's format
+    Keygen(keygen::Args),
+    /// Sign components: FILE.wasm.minisig beside each
+    Sign(sign::Args),
+    /// Say whether a trusted key signed components
+    Verify(verify::Args),
+    /// Put a component and its signature into an OCI registry
+    Push(push::Args),
+    /// Fetch a component and its signature from an OCI registry
+    Pull(pull::Args),
+    /// The actors that the host has loaded, and new versions of them
     #[command(subcommand)]
-    Actors(look::Look<kinds::All, kinds::ActorName>),
+    Actors(look::Actors),
     /// The services
     #[command(subcommand)]
     Services(look::Look<kinds::OfActor, kinds::ServiceKey>),
@@ -87,7 +105,12 @@ pub fn main() -> ExitCode {
         Command::Build(args) => build::run(&args),
         Command::Doctor(args) => doctor::run(args),
         Command::Inspect(args) => inspect::run(&args),
-        Command::Actors(look) => look::look("actors", look),
+        Command::Keygen(args) => keygen::run(&args),
+        Command::Sign(args) => sign::run(&args),
+        Command::Verify(args) => verify::run(&args),
+        Command::Push(args) => push::run(args),
+        Command::Pull(args) => pull::run(args),
+        Command::Actors(actors) => look::actors(actors),
         Command::Services(look) => look::look("services", look),
         Command::Filters(look) => look::look("filters", look),
         Command::Schedules(look) => look::look("schedules", look),

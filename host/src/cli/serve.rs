@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::{compiling::Compiling, limits::LimitFlags};
-use crate::{dispatcher, door::command_queue, granting, log, secrets, serve, store};
+use crate::{dispatcher, door::command_queue, granting, log, quarantine::Quarantine, secrets, serve, store};
 
 /// What `serve` takes.
 #[derive(Debug, clap::Args)]
@@ -22,9 +22,12 @@ pub(super) struct Args {
     /// Blueprints to apply first: files, or folders of *.yaml
     #[arg(value_name = "BLUEPRINT", env = "AYS_BLUEPRINTS", value_delimiter = ':')]
     blueprints: Vec<PathBuf>,
-    /// The folder of components (*.wasm), as `ays-host build` makes it
+    /// The folder of components (*.wasm), as `ays-host build` makes it. New versions and new actors are put into service
+    /// while the host runs
     #[arg(long, value_name = "DIR", env = "AYS_ACTORS", default_value = "actors")]
     actors: PathBuf,
+    #[command(flatten)]
+    trust: super::trust::TrustArgs,
     /// Where everything is kept: file:PATH; in Redis or Valkey, shared by several hosts, redis://HOST:PORT[/DB], the
     /// other forms of --command-queue without a key, and with TLS rediss://; or memory: for tests
     #[arg(
@@ -78,6 +81,10 @@ pub(super) struct Args {
     /// How many services may have a job running at the same time
     #[arg(long, value_name = "N", env = "AYS_PARALLEL", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     parallel: u32,
+    /// After how many different jobs in a row that end by a trap or a breach of a limit an actor's version is taken out
+    /// of service, until `actors release` or a new version; 0: never
+    #[arg(long, value_name = "JOBS", env = "AYS_QUARANTINE_AFTER", default_value_t = 10)]
+    quarantine_after: u32,
     /// The folder for compiled code, readable by its owner alone; `none` compiles at each start
     #[arg(long, value_name = "DIR", env = "AYS_CODE_CACHE", default_value = ".ays/code")]
     code_cache: PathBuf,
@@ -167,6 +174,7 @@ pub(super) fn run(args: Args) -> anyhow::Result<()> {
         blueprints: args.blueprints,
         run: args.run,
         actors: args.actors,
+        trust: args.trust.keys(),
         store: args.store,
         listen: args.listen,
         namespace: args.namespace,
@@ -175,6 +183,7 @@ pub(super) fn run(args: Args) -> anyhow::Result<()> {
         grant: args.grant,
         secrets: secrets::Sources(args.secrets),
         drain: Duration::from_secs_f64(args.drain_timeout),
+        quarantine: Quarantine::after(args.quarantine_after),
         retention: RetentionPolicy { age_s: u64::from(args.keep_days) * 86_400, jobs },
         dispatcher,
         engine,

@@ -11,15 +11,21 @@ use ays_core::{
     job::{Cause, Failure, FailureKind, Job, JobState, Level},
     manifest::{ActionSpec, Instancing, Limits, Order, STANDARD_ACTIONS},
     retry::{RetryPolicy, Verdict},
+    schema::SchemaId,
     service::Links,
     turn::{Effect, Turn},
 };
 use ays_engine::{Instance, Invocation, Pairs};
-use ays_store::Settled;
+use ays_store::{Paging, ServiceQuery, Settled};
 use tracing::{debug, error, info, warn};
 
 use super::Dispatcher;
-use crate::{actors::Loaded, clock};
+use crate::{
+    actors::Loaded,
+    clock,
+    quarantine::{self, Held, Suspicion},
+    upgrade::fit,
+};
 
 /// However often and soon a manifest wants its jobs tried again: a stranger's must not keep the disk busy for ever.
 const MOST_ATTEMPTS: u32 = 100;
@@ -44,6 +50,26 @@ pub(super) struct Beside<'a> {
     pub(super) pairs: &'a Pairs,
 }
 
+/// A service's data, as the job before left them.
+pub(super) struct Data {
+    pub(super) json: JsonText,
+    /// The schema that they were written with.
+    pub(super) schema: Option<SchemaId>,
+}
+
+impl Data {
+    /// Takes over what a turn changed. Returns whether it did.
+    pub(super) fn take_over(&mut self, settled: &Settled) -> bool {
+        for effect in &settled.effects {
+            if let Effect::SetSchema(schema) = effect {
+                self.schema = Some(schema.clone());
+            }
+        }
+        settled.data.iter().for_each(|new| self.json = new.clone());
+        settled.data.is_some()
+    }
+}
+
 impl Dispatcher {
     /// Executes a job once, and decides what becomes of it.
     pub(super) async fn attempt(
@@ -51,7 +77,7 @@ impl Dispatcher {
         resident: &mut Option<Resident>,
         mut job: Job,
         service: &ServiceKey,
-        data: &JsonText,
+        data: &Data,
         beside: Beside<'_>,
     ) -> Settled {
         let Beside { links, linked, pairs } = beside;
@@ -59,12 +85,45 @@ impl Dispatcher {
         job.state = JobState::Running;
         job.retry_at = None;
         job.started_at = Some(clock::now());
+        // As they are at this moment: the job ends on the version that it began on, whatever comes meanwhile.
+        let actors = self.actors.now();
+        let loaded = actors.get(service.actor());
+        if let Some(loaded) = loaded
+            && let Some(held) = self.actors.quarantine().held(loaded.actor.digest())
+        {
+            return quarantined(job, &held);
+        }
+        let spec = loaded.and_then(|loaded| loaded.actor.manifest().action(&job.action));
+        let policy = &self.settings.limits;
+        let limits = loaded.map_or_else(Limits::default, |loaded| {
+            let manifest = loaded.actor.manifest();
+            spec.map_or_else(|| policy.of(manifest), |spec| policy.of_action(manifest, spec))
+        });
+        // Data of another schema come into the form of this version's in the same turn in which they are first used.
+        let (fitted, misfit) = match loaded {
+            Some(loaded) if spec.is_some() || job.patch.is_some() => {
+                match fit(loaded, &data.json, data.schema.as_ref(), &limits).await {
+                    Ok(fitted) => (fitted.map(|fitted| (fitted.data, loaded.schema.clone())), None),
+                    Err(failure) if failure.kind == FailureKind::Host => {
+                        return put_off(job, failure.message);
+                    }
+                    Err(failure) => (None, Some(failure)),
+                }
+            }
+            _ => (None, None),
+        };
+        let (fitted, schema) = fitted.unzip();
+        let data = fitted.as_ref().unwrap_or(&data.json);
         let patched = job.patch.as_ref().map(|patch| patch_object(data, patch));
         let data = patched.as_ref().unwrap_or(data);
-        let loaded = self.actors.get(service.actor());
-        let spec = loaded.and_then(|loaded| loaded.actor.manifest().action(&job.action));
         let turn = match (loaded, spec) {
             (None, _) => return without_actor(job),
+            (Some(loaded), _) if let Some(failure) = misfit => {
+                job.digest = Some(loaded.actor.digest().clone());
+                let turn = no_turn(Err(failure));
+                self.judge(loaded, &job, &turn).await;
+                turn
+            }
             (Some(_), None) if STANDARD_ACTIONS.contains(&job.action.as_str()) => {
                 no_turn(Ok(JsonText::null()))
             }
@@ -78,11 +137,10 @@ impl Dispatcher {
                 ),
             )
             .for_good())),
-            (Some(loaded), Some(spec)) => {
+            (Some(loaded), Some(_)) => {
                 job.digest = Some(loaded.actor.digest().clone());
                 let manifest = loaded.actor.manifest();
-                let limits = self.settings.limits.of_action(manifest, spec);
-                let outside = &*self.granting.outside(manifest);
+                let outside = &*self.granting.outside(&loaded.actor);
                 let invocation = Invocation {
                     manifest,
                     job: &job,
@@ -95,10 +153,45 @@ impl Dispatcher {
                     pairs,
                 };
                 let turn = run(resident, loaded, invocation, &limits).await;
-                self.within_rate(service, turn, &limits)
+                let turn = self.within_rate(service, turn, &limits);
+                self.judge(loaded, &job, &turn).await;
+                turn
             }
         };
-        self.settle(job, turn, spec, patched)
+        let mut settled = self.settle(job, turn, spec, patched.or(fitted));
+        if settled.job.state == JobState::Ok {
+            settled.effects.extend(schema.map(Effect::SetSchema));
+        }
+        settled
+    }
+
+    /// Keeps how jobs of this version end, and takes it out of service when they keep being stopped.
+    async fn judge(&self, loaded: &Loaded, job: &Job, turn: &Turn) {
+        let (quarantine, digest) = (self.actors.quarantine(), loaded.actor.digest());
+        let failure = match &turn.outcome {
+            Ok(_) => return quarantine.succeeded(digest),
+            Err(failure) if quarantine::is_breach(failure.kind) => failure,
+            Err(_) => return,
+        };
+        let hold = match quarantine.stopped(digest, job.id, &job.service) {
+            Suspicion::Tolerable => false,
+            Suspicion::Enough => true,
+            // Its data may be the cause, and the actor's other services must not wait for that.
+            Suspicion::OneService => {
+                let query = ServiceQuery { actor: Some(loaded.name().into()) };
+                let two = Paging { limit: 2, cursor: None };
+                self.store.services(query, two).await.is_ok_and(|page| page.items.len() < 2)
+            }
+        };
+        if hold && let Some(held) = quarantine.hold(digest, failure, clock::now()) {
+            let name = loaded.name();
+            error!(
+                actor = name,
+                "the actor {name} is quarantined ({digest}): {}. Its jobs wait; `ays-host actors release {name}` or a new \
+                 version ends it",
+                held.why
+            );
+        }
     }
 
     /// The turn, or its failure if its events are more than the service may emit now.
@@ -193,20 +286,38 @@ async fn run(
     turn
 }
 
-/// How long a job waits for its actor to be there, before the host looks again.
-const ACTOR_AWAITED: Duration = Duration::from_secs(10);
+/// How long a job waits for its actor before the host looks again: a tenth of the time since it was created, within
+/// these. A job that waits for days must not keep the disk busy.
+const LOOKED_FOR: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(10));
 
-/// What becomes of a job whose actor is not loaded: it waits, and no attempt is counted, since none was made.
-fn without_actor(mut job: Job) -> Settled {
-    let now = clock::now();
+/// What becomes of a job whose actor is not loaded.
+fn without_actor(job: Job) -> Settled {
     let actor = job.service.actor();
     let message = format!(
-        "the actor `{actor}` is not loaded; put its component into the actors' folder and start again"
+        "the actor `{actor}` is not loaded; its jobs run once its component is in the actors' folder"
     );
     warn!(service = %job.service, action = job.action, job = %job.id, "{message}");
+    put_off(job, message)
+}
+
+/// What becomes of a job whose actor is quarantined.
+fn quarantined(job: Job, held: &Held) -> Settled {
+    let actor = job.service.actor();
+    let message = format!(
+        "the actor `{actor}` is quarantined: {}; `ays-host actors release {actor}` or a new version ends it",
+        held.why
+    );
+    debug!(service = %job.service, action = job.action, job = %job.id, "{message}");
+    put_off(job, message)
+}
+
+/// The job waits, and all after it; no attempt is counted, since none was made.
+fn put_off(mut job: Job, message: String) -> Settled {
+    let now = clock::now();
     job.attempt = job.attempt.saturating_sub(1);
     job.state = JobState::Retrying;
-    job.retry_at = Some(now.after(ACTOR_AWAITED));
+    let waited = now.since(job.created_at) / 10;
+    job.retry_at = Some(now.after(waited.clamp(LOOKED_FOR.0, LOOKED_FOR.1)));
     job.strict = true;
     job.finished_at = Some(now);
     job.error = Some(Failure::new(FailureKind::Host, message));

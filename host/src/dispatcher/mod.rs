@@ -26,8 +26,14 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{error, warn};
 
 pub use self::cancels::Cancels;
-use self::{attempt::Beside, commits::Commits, kept::Kept, rates::Rates, residents::Residents};
-use crate::{actors::Actors, clock, granting::Granting, hub::Hub};
+use self::{
+    attempt::{Beside, Data},
+    commits::Commits,
+    kept::Kept,
+    rates::Rates,
+    residents::Residents,
+};
+use crate::{clock, granting::Granting, hub::Hub, live::Live};
 
 /// Jobs of one service that are taken at a time.
 const JOBS_AT_A_TIME: usize = 128;
@@ -74,7 +80,7 @@ pub struct Dispatcher {
     store: Arc<dyn Store>,
     /// The same, as guests read key-value pairs from it.
     kept: Arc<dyn KeyValues>,
-    actors: Arc<Actors>,
+    actors: Live,
     granting: Arc<Granting>,
     hub: Hub,
     settings: Settings,
@@ -93,7 +99,7 @@ impl Dispatcher {
     /// A dispatcher that goes on until it is told to end.
     pub fn new(
         store: Arc<dyn Store>,
-        actors: Arc<Actors>,
+        actors: Live,
         granting: Arc<Granting>,
         hub: Hub,
         settings: Settings,
@@ -199,7 +205,8 @@ impl Dispatcher {
     }
 
     async fn work(&self, work: Work) {
-        let Work { service, mut data, kv, links, linked, jobs } = work;
+        let Work { service, data, schema, kv, links, linked, jobs } = work;
+        let mut data = Data { json: data, schema };
         let linked = linked.into();
         let mut pairs = Pairs::new(self.kept.clone(), kv);
         let mut commits = Commits::new(self.store.clone(), self.hub.clone());
@@ -241,15 +248,9 @@ impl Dispatcher {
             };
             settled.after = after;
             if settled.job.state == JobState::Ok {
-                if let Some(new) = &settled.data {
-                    data = new.clone();
+                let kept = take_over(&mut pairs, &settled.effects);
+                if data.take_over(&settled) || kept {
                     after = Some(id);
-                }
-                for effect in &settled.effects {
-                    if let Effect::Keep(change) = effect {
-                        pairs.change(change);
-                        after = Some(id);
-                    }
                 }
             }
             let waits = settled.job.state == JobState::Retrying && settled.job.strict;
@@ -291,4 +292,16 @@ impl Dispatcher {
 /// How many threads execute guests: one for each core.
 pub fn guest_threads() -> usize {
     std::thread::available_parallelism().map_or(2, NonZero::get)
+}
+
+/// Takes over what a turn changed of the key-value pairs. Returns whether it did.
+fn take_over(pairs: &mut Pairs, effects: &[Effect]) -> bool {
+    let mut changed = false;
+    for effect in effects {
+        if let Effect::Keep(change) = effect {
+            pairs.change(change);
+            changed = true;
+        }
+    }
+    changed
 }

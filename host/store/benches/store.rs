@@ -53,6 +53,7 @@ async fn measure(services: usize, doors: usize, events: usize) -> Result<(), Fai
         changes.create.push(NewService {
             key: key.clone(),
             data: JsonText::parse(&format!("{{\"text\":\"{}\"}}", "d".repeat(250)))?,
+            schema: None,
             applied: JsonText::empty_object(),
             links: Default::default(),
             jobs: Vec::new(),

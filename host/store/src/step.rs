@@ -7,6 +7,7 @@ use ays_core::{
     event::NewEvent,
     job::{Job, NewJob},
     kv,
+    schema::SchemaId,
     service::Links,
     turn::Effect,
 };
@@ -125,6 +126,8 @@ pub struct Work {
     pub service: ServiceKey,
     /// Its data as it is before the first of these jobs.
     pub data: JsonText,
+    /// The schema that they were written with, if that is known.
+    pub schema: Option<SchemaId>,
     /// How many key-value pairs it has before the first of these jobs.
     pub kv: kv::Usage,
     /// The services it is linked to.

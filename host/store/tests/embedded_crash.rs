@@ -62,6 +62,7 @@ fn setup() -> Changes {
         changes.create.push(NewService {
             key: key(n),
             data: JsonText::parse("0").unwrap(),
+            schema: None,
             applied: JsonText::empty_object(),
             links: Default::default(),
             jobs: Vec::new(),

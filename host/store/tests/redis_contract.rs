@@ -1,6 +1,6 @@
 //! The store on Redis keeps the contract: on the server of this machine, on a newer and on an older one, on a cluster, behind a
 //! sentinel, and over TLS.
-#![allow(clippy::unwrap_used, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 use std::{
     any::Any,

@@ -36,6 +36,7 @@ async fn a_commit_that_is_refused_in_its_midst_is_not_acknowledged_and_ends_the_
         let new = NewService {
             key: key.clone(),
             data: data.clone(),
+            schema: None,
             applied: data,
             links: Default::default(),
             jobs: Vec::new(),

@@ -11,7 +11,10 @@ use ays_core::{
 use proc_macro2::{Span, TokenStream};
 use quote::quote;
 use serde_json::json;
-use syn::{Ident, ImplItem, ItemImpl, LitStr, Type, meta::ParseNestedMeta, parse::Parser};
+use syn::{
+    Attribute, FnArg, Ident, ImplItem, ImplItemFn, ItemImpl, LitInt, LitStr, Type, meta::ParseNestedMeta,
+    parse::Parser,
+};
 
 use crate::{
     action::{Action, read_limit},
@@ -27,11 +30,12 @@ struct Options {
     schema: Option<LitStr>,
     config: Option<LitStr>,
     capabilities: Capabilities,
+    schema_version: Option<LitInt>,
     instance: Instancing,
     limits: WantedLimits,
 }
 
-const OPTIONS: &str = "name, schema, config, capabilities, instance, memory, cpu, wall, log_bytes, data_bytes, events and kv_bytes";
+const OPTIONS: &str = "name, schema, schema_version, config, capabilities, instance, memory, cpu, wall, log_bytes, data_bytes, events and kv_bytes";
 
 impl Options {
     fn option(&mut self, meta: &ParseNestedMeta<'_>) -> syn::Result<()> {
@@ -41,6 +45,11 @@ impl Options {
         match option.as_str() {
             "name" => self.name = Some(quantity::parsed(meta)?),
             "schema" => self.schema = Some(quantity::text(meta)?),
+            "schema_version" => {
+                let version: LitInt = meta.value()?.parse()?;
+                version.base10_parse::<u32>()?;
+                self.schema_version = Some(version);
+            }
             "config" => self.config = Some(quantity::text(meta)?),
             "capabilities" => {
                 for capability in quantity::texts(meta)? {
@@ -100,7 +109,17 @@ fn expand_impl(args: TokenStream, mut item: ItemImpl) -> TokenStream {
     let name = errors.keep(check_target(&item));
 
     let mut actions = Vec::new();
+    let mut migrate = None;
     for method in &mut item.items {
+        if let ImplItem::Fn(method) = method
+            && let Some(found) = errors.keep(take_migrate(method)).flatten()
+            && migrate.replace(found).is_some()
+        {
+            errors.push(syn::Error::new_spanned(
+                &method.sig.ident,
+                "a second `#[migrate]`; one would be right",
+            ));
+        }
         if let ImplItem::Fn(method) = method
             && let Some(Some(action)) = errors.keep(Action::take(method))
         {
@@ -131,11 +150,74 @@ fn expand_impl(args: TokenStream, mut item: ItemImpl) -> TokenStream {
     };
     let dependencies: Vec<_> = [&config, &schema].into_iter().flatten().map(HrdFile::dependency).collect();
     let actor = implementation(&name, &manifest_head(&actor_name, &options), &actions);
+    let migrate = migrate.map(|migrate| migration(&name, &migrate));
     quote! {
         #data
         #item
         #(#dependencies)*
         #actor
+        #migrate
+    }
+}
+
+/// The function that is the actor's `migrate`.
+struct Migrate {
+    function: Ident,
+    /// The conditions under which it is compiled.
+    cfgs: Vec<Attribute>,
+}
+
+/// The function, if the method is the actor's `migrate`; the attribute is taken off it.
+fn take_migrate(method: &mut ImplItemFn) -> syn::Result<Option<Migrate>> {
+    let before = method.attrs.len();
+    method.attrs.retain(|attr| attr.path().segments.last().is_none_or(|last| last.ident != "migrate"));
+    if method.attrs.len() == before {
+        return Ok(None);
+    }
+    let takes_two =
+        method.sig.inputs.len() == 2 && method.sig.inputs.iter().all(|arg| matches!(arg, FnArg::Typed(_)));
+    if !takes_two {
+        let message = "`migrate` has no service of its own; `fn migrate(from: u32, data: Value) -> Result<Value>` would be \
+                       right";
+        return Err(syn::Error::new_spanned(&method.sig, message));
+    }
+    let cfgs = method.attrs.iter().filter(|attr| attr.path().is_ident("cfg")).cloned().collect();
+    Ok(Some(Migrate { function: method.sig.ident.clone(), cfgs }))
+}
+
+/// The export `migrate`.
+fn migration(name: &Ident, migrate: &Migrate) -> TokenStream {
+    let Migrate { function, cfgs } = migrate;
+    quote! {
+        #(#cfgs)*
+        const _: () = {
+            #[cfg(target_family = "wasm")]
+            struct Migrator;
+
+            #[cfg(target_family = "wasm")]
+            impl ::ays_sdk::migrator::Guest for Migrator {
+                fn migrate(
+                    version: u32,
+                    data: ::std::string::String,
+                ) -> ::core::result::Result<::std::string::String, ::std::string::String> {
+                    ::ays_sdk::rt::migrated(version, &data, <#name>::#function)
+                }
+            }
+
+            #[cfg(target_family = "wasm")]
+            ::ays_sdk::migrator::export_migrate!(Migrator with_types_in ::ays_sdk::migrator);
+
+            #[cfg(not(target_family = "wasm"))]
+            const _: () = {
+                #[allow(dead_code, reason = "for editors and lints: nothing calls it elsewhere")]
+                fn migrated(
+                    version: u32,
+                    data: &str,
+                ) -> ::core::result::Result<::std::string::String, ::std::string::String> {
+                    ::ays_sdk::rt::migrated(version, data, <#name>::#function)
+                }
+            };
+        };
     }
 }
 
@@ -231,6 +313,9 @@ fn manifest_head(name: &ActorName, options: &Options) -> String {
     if let Some(head) = head.as_object_mut() {
         if !options.capabilities.is_empty() {
             head.insert("capabilities".into(), json!(options.capabilities));
+        }
+        if let Some(version) = &options.schema_version {
+            head.insert("schema_version".into(), json!(version.base10_parse::<u32>().unwrap_or_default()));
         }
         if options.limits != WantedLimits::default() {
             head.insert("limits".into(), json!(options.limits));

@@ -27,6 +27,12 @@ pub fn on(_args: TokenStream, item: TokenStream) -> TokenStream {
     misplaced("on", item)
 }
 
+/// Makes a function of an `#[actor]` its `migrate`: `fn migrate(from: u32, data: Value) -> Result<Value>`.
+#[proc_macro_attribute]
+pub fn migrate(_args: TokenStream, item: TokenStream) -> TokenStream {
+    misplaced("migrate", item)
+}
+
 /// `#[actor]` takes these attributes off the methods that it reads; only others are ever expanded.
 fn misplaced(name: &str, item: TokenStream) -> TokenStream {
     let message = format!(

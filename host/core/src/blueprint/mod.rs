@@ -12,6 +12,9 @@
 //!     actor: actconsumer
 //!     service: c1
 //!     action: on_new_msg_sent     # or `actions`: a list
+//! actors:
+//!   - name: actproducer           # no other version of this actor will do
+//!     digest: sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
 //! actions:
 //!   - action: install             # or `a, b`: one after the other
 //!     service: p1
@@ -33,6 +36,8 @@
 //! any. They choose among all services of the namespace, and those that the same blueprints create, wherever in a file
 //! they stand.
 //!
+//! **Actors** that are pinned to a digest must be loaded with it, or the blueprint is not applied: [`check_pins`].
+//!
 //! **An item that finds nothing is a mistake**: no service matches, or a matching service does not have the action. An
 //! item without `actor:` and `service:` takes the services that have the action and leaves the others out; it is a
 //! mistake only if none has it. In `actions:`, an action that every actor may have (`install`, `start`, …) may be
@@ -47,6 +52,7 @@ mod faults;
 mod grants;
 mod lines;
 mod links;
+mod pins;
 mod plan;
 mod read;
 mod runs;
@@ -60,6 +66,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value};
 
 pub use grants::read_grants;
+pub use pins::{Pin, check_pins};
 pub use plan::{Current, Plan, plan, plan_files};
 pub use read::read;
 pub use select::Selector;
@@ -90,6 +97,8 @@ pub enum Block {
         /// Its fields, as written.
         given: Map<String, Value>,
     },
+    /// The items of `actors:`.
+    Actors(Vec<Pin>),
     /// The items of `actions:`.
     Actions(Vec<ActionItem>),
     /// The items of `eventfilters:`.

@@ -261,6 +261,7 @@ impl<'a> Planner<'a> {
         self.plan.changes.create.push(NewService {
             key: key.clone(),
             data: data.clone(),
+            schema: Some(wanted.manifest.schema_id()),
             applied: applied.clone(),
             links: links.clone(),
             jobs: jobs.collect(),
@@ -269,6 +270,7 @@ impl<'a> Planner<'a> {
         let service = Service {
             key: key.clone(),
             data,
+            schema: None,
             applied,
             links,
             actions: BTreeMap::new(),
@@ -345,7 +347,7 @@ impl<'a> Planner<'a> {
         for blueprint in blueprints {
             for block in &blueprint.blocks {
                 match block {
-                    Block::Service { .. } | Block::Grants(_) => {}
+                    Block::Service { .. } | Block::Grants(_) | Block::Actors(_) => {}
                     Block::Filters(items) => {
                         for item in items {
                             self.filter_item(blueprint, item);

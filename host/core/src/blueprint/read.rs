@@ -4,9 +4,11 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
-use super::{ActionItem, Block, Blueprint, FilterItem, Selector, faults::Faults, grants, lines::Part, yaml};
+use super::{
+    ActionItem, Block, Blueprint, FilterItem, Pin, Selector, faults::Faults, grants, lines::Part, yaml,
+};
 use crate::{
-    EventName, ServiceKey,
+    ActorName, Digest, EventName, ServiceKey,
     event::Channel,
     problem::{MOST_PROBLEMS, Problem, nearest, quote, report},
     schedule::Period,
@@ -70,7 +72,7 @@ struct Reader<'a> {
 }
 
 /// What may stand at the top beside services, and what people write for it.
-const BLOCKS: [(&str, &str); 11] = [
+const BLOCKS: [(&str, &str); 13] = [
     ("actions", "actions"),
     ("eventfilters", "eventfilters"),
     ("grants", "grants"),
@@ -82,7 +84,14 @@ const BLOCKS: [(&str, &str); 11] = [
     ("event-filters", "eventfilters"),
     ("events", "eventfilters"),
     ("filters", "eventfilters"),
+    ("actors", "actors"),
+    ("actor", "actors"),
 ];
+
+/// What people write first in an item of this block.
+fn first_member(block: &str) -> &'static str {
+    if block == "actors" { "name" } else { "action" }
+}
 
 impl Reader<'_> {
     fn report(&mut self, path: &[Part<'_>], what: impl Into<String>, right: impl Into<String>) {
@@ -105,6 +114,7 @@ impl Reader<'_> {
     fn block(&mut self, name: &str, value: Value, reported: bool) -> Option<Block> {
         let path = [Part::Key(name)];
         match name {
+            "actors" => Some(Block::Actors(self.items(name, value, Self::pin))),
             "actions" => Some(Block::Actions(self.items(name, value, Self::action_item))),
             "eventfilters" => Some(Block::Filters(self.items(name, value, Self::filter_item))),
             "grants" => {
@@ -160,7 +170,7 @@ impl Reader<'_> {
                             name.replacen('_', "__", 1)
                         )
                     }
-                    None => "`actor__instance:` for a service, `actions:`, `eventfilters:` or `grants:` would be right"
+                    None => "`actor__instance:` for a service, `actions:`, `eventfilters:`, `grants:` or `actors:` would be right"
                         .into(),
                 };
                 self.report(&path, "is neither a service nor a known block", right);
@@ -179,7 +189,8 @@ impl Reader<'_> {
             Value::Null => return Vec::new(),
             Value::Array(items) => items,
             other => {
-                let right = "a list, each item with a dash (`- action: …`), would be right";
+                let right =
+                    format!("a list, each item with a dash (`- {}: …`), would be right", first_member(name));
                 self.report(&[Part::Key(name)], describe(&other), right);
                 return Vec::new();
             }
@@ -189,12 +200,46 @@ impl Reader<'_> {
             match item {
                 Value::Object(members) => read_items.extend(read(self, Members { name, nth, members })),
                 other => {
-                    let right = "a mapping (`- action: …`, with its other members below) would be right";
+                    let first = first_member(name);
+                    let right =
+                        format!("a mapping (`- {first}: …`, with its other members below) would be right");
                     self.report(&[Part::Key(name), Part::Item(nth)], describe(&other), right);
                 }
             }
         }
         read_items
+    }
+
+    fn pin(&mut self, mut item: Members<'_>) -> Option<Pin> {
+        let nth = item.nth;
+        let name = self.parsed::<ActorName>(&mut item, "name", "the name of an actor");
+        let digest = self.parsed::<Digest>(&mut item, "digest", "the digest of its component (`sha256:…`)");
+        self.no_more(item, &["name", "digest"]);
+        Some(Pin { nth, actor: name?, digest: digest? })
+    }
+
+    /// A member that must be there, and that this type reads.
+    fn parsed<T>(&mut self, item: &mut Members<'_>, member: &'static str, what: &str) -> Option<T>
+    where
+        T: std::str::FromStr<Err: std::fmt::Display>,
+    {
+        if !item.has(member) {
+            self.report(
+                &item.path(),
+                format!("has no {member}"),
+                format!("`{member}:` with {what} would be right"),
+            );
+            return None;
+        }
+        let told = match item.take(member)?.1 {
+            Value::String(text) => match text.parse() {
+                Ok(read) => return Some(read),
+                Err(error) => (T::Err::to_string(&error), String::new()),
+            },
+            other => (describe(&other), format!("{what} would be right")),
+        };
+        self.report(&item.at(member), told.0, told.1);
+        None
     }
 
     fn action_item(&mut self, mut item: Members<'_>) -> Option<ActionItem> {

@@ -13,6 +13,7 @@
 //! blueprint must give the field a value, unless it is `optional`: then the empty value stands for none and is always
 //! allowed.
 
+mod id;
 mod kind;
 mod pattern;
 mod value;
@@ -25,6 +26,7 @@ use serde::{
 };
 use serde_json::{Map, Number, Value};
 
+pub use id::{Adapted, SchemaId};
 pub use kind::FieldType;
 pub use pattern::Pattern;
 pub(crate) use value::describe;

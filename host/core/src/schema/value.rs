@@ -210,7 +210,7 @@ impl Field {
     }
 
     /// What a person who wrote this in YAML plainly meant.
-    fn coerce(&self, value: Value) -> Value {
+    pub(super) fn coerce(&self, value: Value) -> Value {
         match value {
             Value::Array(items) if self.is_list() => {
                 Value::Array(items.into_iter().map(|item| self.coerce_one(item)).collect())

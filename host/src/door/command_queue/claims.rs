@@ -16,6 +16,8 @@ pub(super) const MOST_ENTRIES: usize = 256;
 const WINDOW: usize = 2 * MOST_ENTRIES;
 /// The most bytes that are claimed at a time, unless the first entry alone has more.
 const MOST_BYTES: usize = 8 << 20;
+/// Beyond the number of any entry, and yet one that Lua's numbers hold exactly: who has that much lacks nothing.
+const BEYOND: u64 = u64::MAX >> 12;
 /// For how long Redis blocks the connection when the queue is empty, in seconds. Also how soon a change that does not
 /// end the wait, as a key of another type, is noticed.
 const WAIT_S: u32 = 1;
@@ -115,7 +117,7 @@ impl Claims {
 
     /// Drops what was accepted, up to this number. Does nothing if it was dropped before.
     pub(super) async fn drop(&mut self, accepted: u64) -> Result<(), Trouble> {
-        self.call(accepted, u64::MAX >> 12, 0).await.map(|_| ())
+        self.call(accepted, BEYOND, 0).await.map(|_| ())
     }
 
     async fn call(&mut self, accepted: u64, have: u64, window: usize) -> Result<Claimed, Trouble> {

@@ -167,9 +167,10 @@ impl Backlog {
             }
             let ids = ids.into_iter().map(|id| (id, self.cache.remove(id))).collect();
             let (service, links) = (&entry.known.service, entry.known.links.clone());
-            let (data, kv) = (service.data.clone(), service.kv);
+            let (data, schema, kv) = (service.data.clone(), service.schema.clone(), service.kv);
             let linked = self.linked(&links);
-            taken.push(Taken { work: Work { service: key, data, kv, links, linked, jobs: Vec::new() }, ids });
+            let work = Work { service: key, data, schema, kv, links, linked, jobs: Vec::new() };
+            taken.push(Taken { work, ids });
         }
         taken
     }

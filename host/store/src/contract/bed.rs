@@ -137,6 +137,7 @@ pub(super) fn new_service(name: &str) -> NewService {
     NewService {
         key: key(name),
         data: json("{\"n\":0}"),
+        schema: None,
         applied: JsonText::empty_object(),
         links: Default::default(),
         jobs: Vec::new(),

@@ -9,6 +9,7 @@ use ays_core::{
     job::{Cause, JobState, NewJob},
     run::{NewRun, Task},
     schedule::{Missed, Recurring},
+    schema::Schema,
     turn::Effect,
 };
 
@@ -28,6 +29,7 @@ pub async fn a_turn_becomes_visible_whole_and_its_job_leaves_the_mailbox(mut bed
         Effect::Emit(NewEvent::new(name("emitted"), json("[9]"))),
         Effect::SetFilter(EventFilter::new(name("later"), "on_later")),
         Effect::SetSchedule { action: "again".into(), recurring: every_second() },
+        Effect::SetSchema(Schema::default().id(2)),
     ];
     bed.later(5);
     bed.commit(ok_with(job, bed.now, "{\"n\":1}", effects)).await;
@@ -39,6 +41,7 @@ pub async fn a_turn_becomes_visible_whole_and_its_job_leaves_the_mailbox(mut bed
         assert_eq!((job.state, job.attempt, job.finished_at), (JobState::Ok, 1, Some(bed.now)));
         let service = bed.store.service(&key("a")).await.unwrap().unwrap();
         assert_eq!((service.data.as_str(), service.updated_at), ("{\"n\":1}", bed.now));
+        assert_eq!(service.schema, Some(Schema::default().id(2)));
         assert_eq!(bed.store.filters(FilterQuery::default(), all()).await.unwrap().items.len(), 2);
         assert_eq!(bed.store.schedules(ScheduleQuery::default(), all()).await.unwrap().items.len(), 1);
         assert_eq!(bed.peek().await, ["a/on_emitted"]);

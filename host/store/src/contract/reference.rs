@@ -229,6 +229,7 @@ impl Reference {
             Effect::RemoveFilter(filter) => {
                 self.filters.retain(|(key, known)| *key != service || !known.same(&filter));
             }
+            Effect::SetSchema(_) => {}
             Effect::SetSchedule { action, recurring } => {
                 self.set_schedule(NewSchedule { service, action, recurring, waits_for: Vec::new() }, now);
             }

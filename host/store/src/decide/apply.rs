@@ -27,6 +27,7 @@ impl<W: World> Decider<'_, W> {
             self.world.create(Known::new(Service {
                 key: new.key.clone(),
                 data: new.data.clone(),
+                schema: new.schema.clone(),
                 applied: new.applied.clone(),
                 links: new.links.clone(),
                 actions: Default::default(),

@@ -99,6 +99,13 @@ impl<W: World> Decider<'_, W> {
                 let waits_for = Vec::new();
                 self.set_schedule(NewSchedule { service: service.clone(), action, recurring, waits_for })
             }
+            Effect::SetSchema(schema) => {
+                if let Some(known) = self.world.service(service)? {
+                    known.service.schema = Some(schema.clone());
+                    self.group.services.insert(service.clone());
+                }
+                Ok(())
+            }
             Effect::RemoveSchedule { action } => self.reschedule(service, action, |_, _| None),
             Effect::Keep(change) => self.keep(service, change),
         }

@@ -35,6 +35,7 @@ async fn after_a_failed_write_nothing_is_believed_until_the_store_is_opened_agai
     let create = vec![NewService {
         key: key.clone(),
         data: JsonText::empty_object(),
+        schema: None,
         applied: JsonText::empty_object(),
         links: Default::default(),
         jobs: Vec::new(),

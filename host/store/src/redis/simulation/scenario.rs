@@ -90,6 +90,7 @@ impl Scenario {
                 changes.create.push(NewService {
                     key: key.clone(),
                     data: JsonText::of(&json!({"n": 0, "chain": 0})).unwrap(),
+                    schema: None,
                     applied: JsonText::empty_object(),
                     links: Links { parent, ..Links::default() },
                     jobs: Vec::new(),

@@ -1,0 +1,85 @@
+//! A component's file, and the signature that lies beside it.
+
+use std::{
+    fs,
+    io::{self, Write as _},
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+};
+
+use anyhow::Context as _;
+use ays_package::SIGNATURE_SUFFIX;
+
+use crate::actors;
+
+/// What is read together: what was checked is what is used, whatever becomes of the files meanwhile.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PackageFile {
+    /// The component's bytes.
+    pub component: Vec<u8>,
+    /// The text of its signature, if there is one.
+    pub signature: Option<String>,
+}
+
+impl PackageFile {
+    /// Reads `FILE`, and `FILE.minisig` if it is there. Of a component that has more than `most` bytes no more is read than
+    /// shows it.
+    ///
+    /// # Errors
+    /// If one of them cannot be read.
+    pub fn read(file: &Path, most: u64) -> anyhow::Result<Self> {
+        let component = actors::read(file, most)?;
+        let beside = signature_file(file);
+        let signature = match fs::read(&beside) {
+            Ok(bytes) => Some(String::from_utf8_lossy(&bytes).into_owned()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(error).with_context(|| format!("cannot read {}", beside.display())),
+        };
+        Ok(Self { component, signature })
+    }
+
+    /// Writes both files; without a signature, one that is there goes. Each is whole at any moment.
+    ///
+    /// # Errors
+    /// If one of them cannot be written.
+    pub fn write(&self, file: &Path) -> anyhow::Result<()> {
+        let beside = signature_file(file);
+        let written = match &self.signature {
+            Some(text) => replace(&beside, text.as_bytes()),
+            None => match fs::remove_file(&beside) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+                _ => Ok(()),
+            },
+        };
+        written.with_context(|| format!("cannot write {}", beside.display()))?;
+        replace(file, &self.component).with_context(|| format!("cannot write {}", file.display()))
+    }
+}
+
+/// `FILE.minisig`
+pub fn signature_file(file: &Path) -> PathBuf {
+    let mut name = file.as_os_str().to_owned();
+    name.push(".");
+    name.push(SIGNATURE_SUFFIX);
+    name.into()
+}
+
+/// Writes a file beside its place and moves it there: who reads meanwhile sees the old one or the new one.
+///
+/// # Errors
+/// If it cannot be written.
+pub fn replace(file: &Path, content: &[u8]) -> io::Result<()> {
+    let folder =
+        file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
+    let mut name = file.file_name().unwrap_or_default().to_owned();
+    name.push(".");
+    let mut beside = tempfile::Builder::new()
+        .prefix(&name)
+        .suffix(".new")
+        // What files get that are simply created: less what the user's umask takes away.
+        .permissions(fs::Permissions::from_mode(0o666))
+        .tempfile_in(folder)?;
+    beside.write_all(content)?;
+    beside.persist(file)?;
+    Ok(())
+}

@@ -1,0 +1,63 @@
+//! An actor of which there are several versions, by the crate's features.
+
+use ays_sdk::prelude::*;
+
+#[cfg(not(feature = "second"))]
+#[derive(Serialize, Deserialize, Schema)]
+#[serde(crate = "ays_sdk::serde")]
+struct Phase {
+    /// First and last name.
+    name: String,
+    /// How often `count` ran.
+    count: u64,
+}
+
+/// With a name in two parts, and a field that was not there before.
+#[cfg(feature = "second")]
+#[derive(Serialize, Deserialize, Schema)]
+#[serde(crate = "ays_sdk::serde")]
+struct Phase {
+    first: String,
+    last: String,
+    #[schema(default = "nobody")]
+    friend: String,
+    /// How often `count` ran.
+    count: u64,
+}
+
+#[cfg_attr(feature = "greedy", actor(capabilities = ["secret *"]))]
+#[cfg_attr(feature = "second", actor(schema_version = 2))]
+#[cfg_attr(not(any(feature = "greedy", feature = "second")), actor)]
+impl Phase {
+    /// Adds one.
+    #[action]
+    fn count(&mut self) -> u64 {
+        if cfg!(feature = "trapping") {
+            panic!("this version always panics");
+        }
+        self.count += 1;
+        self.count
+    }
+
+    /// Panics, in any version.
+    #[action(retry(attempts = 3, delays = [1]))]
+    fn poison(&self) {
+        panic!("panicked as asked");
+    }
+
+    /// Splits the name.
+    #[cfg(feature = "second")]
+    #[migrate]
+    fn migrate(from: u32, mut data: Value) -> Result<Value> {
+        let Some((first, last)) = data["name"].as_str().unwrap_or_default().split_once(' ') else {
+            return Err(Error::fatal(format!("version {from} has a name without a blank: {}", data["name"])));
+        };
+        let (first, last) = (first.to_owned(), last.to_owned());
+        if cfg!(feature = "stuck") && first == "Ada" {
+            return Err(Error::fatal("Ada cannot be migrated"));
+        }
+        data["first"] = first.into();
+        data["last"] = last.into();
+        Ok(data)
+    }
+}

@@ -1,0 +1,364 @@
+//! New versions of actors while the host runs, and versions that keep trapping.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+use ays_core::Timestamp;
+use ays_tests::{
+    Host, actors,
+    actors::phase,
+    host::{PATIENCE, Start},
+    redis::RedisServer,
+};
+use serde_json::{Value, json};
+
+/// A folder of actors of the test's own, with `NAME.wasm` from another.
+fn folder(start: &Start, from: &Path, name: &str) -> PathBuf {
+    let folder = start.path("actors");
+    fs::create_dir_all(&folder).expect("cannot make a folder");
+    fs::copy(from.join(format!("{name}.wasm")), folder.join(format!("{name}.wasm"))).expect("cannot copy");
+    folder
+}
+
+/// A component that does the same and has another digest: with a custom section that nobody reads.
+fn another(wasm: &[u8], n: u8) -> Vec<u8> {
+    // https://github.com/WebAssembly/component-model/blob/main/design/mvp/Binary.md: id 0, size, a name, content.
+    [wasm, &[0, 4, 2, b'v', b'n', n]].concat()
+}
+
+/// Replaces a file whole, as a person who deploys should.
+fn replace(file: &Path, content: &[u8]) {
+    let new = file.with_extension("new");
+    fs::write(&new, content).expect("cannot write");
+    fs::rename(&new, file).expect("cannot rename");
+}
+
+fn actor(host: &Host, name: &str) -> Value {
+    let (status, actor) = host.get(&format!("/api/v1/actors/{name}"));
+    assert_eq!(status, 200, "{actor}");
+    actor
+}
+
+/// Waits until another version than this is in service, and returns its digest.
+fn upgraded(host: &Host, name: &str, before: &Value) -> Value {
+    host.until("a new version is in service", |host| {
+        let digest = actor(host, name)["digest"].clone();
+        (digest != *before).then_some(digest)
+    })
+}
+
+/// Waits until a version was refused, and returns why.
+fn refused(host: &Host, name: &str, told: &str) -> Value {
+    host.until(&format!("refused: {told}"), |host| {
+        let refused = actor(host, name)["refused"].clone();
+        refused["why"].as_str().is_some_and(|why| why.contains(told)).then_some(refused)
+    })
+}
+
+fn run(host: &Host, action: &str, service: &str) {
+    let ask = json!({"action": action, "service": service, "force": true});
+    let (status, run) = host.post("/api/v1/run", &ask);
+    assert_eq!(status, 202, "{run}");
+}
+
+fn millis(time: &Value) -> i64 {
+    time.as_str().and_then(|time| time.parse::<Timestamp>().ok()).expect("it is a time").millis()
+}
+
+#[test]
+fn upgrades_under_load_fail_no_job_lose_none_and_none_waits_for_them() {
+    let number = |name: &str, default: u64| -> u64 {
+        std::env::var(name).ok().map_or(default, |value| value.parse().expect("it is a number"))
+    };
+    // 1000 events a second; ten upgrades within the time.
+    let (seconds, upgrades, services) = (number("AYS_TEST_SECONDS", 15), 10, 8);
+    let redis = RedisServer::start();
+    let start = Start::new(actors());
+    let folder = folder(&start, actors(), "tally");
+    let mut blueprint: String = (0..services).map(|n| format!("tally__s{n}:\n")).collect();
+    blueprint += "eventfilters:\n";
+    for n in 0..services {
+        blueprint += &format!("  - {{cmd: mark{n}, actor: tally, service: s{n}, action: mark}}\n");
+    }
+    let start = Start::new(&folder)
+        .blueprint(&blueprint)
+        .arg("--command-queue")
+        .arg(redis.unix_url())
+        .arg("--log-level")
+        .arg("info,guest=warn");
+    let host = start.start();
+    let file = folder.join("tally.wasm");
+    let wasm = fs::read(&file).expect("it is there");
+    let mut digest = actor(&host, "tally")["digest"].clone();
+
+    let done = AtomicBool::new(false);
+    let (sent, versions) = thread::scope(|scope| {
+        let sender = scope.spawn(|| {
+            let (began, mut sent) = (Instant::now(), 0_u64);
+            // A batch of 50 each 50 ms, for as long as is asked and until the last upgrade is done.
+            while began.elapsed() < Duration::from_secs(seconds) || !done.load(Ordering::Relaxed) {
+                assert!(began.elapsed() < PATIENCE + Duration::from_secs(seconds), "the upgrades take too long");
+                let batch: String = (sent..sent + 50)
+                    .map(|n| {
+                        let service = n % services;
+                        format!(
+                            "RPUSH db:queue:command '{{\"command\":\"event\",\"event\":\"mark{service}\",\"args\":[\"q\",{}]}}'\n",
+                            n / services
+                        )
+                    })
+                    .collect();
+                redis.pipe(&batch);
+                sent += 50;
+                let due = began + Duration::from_millis(sent);
+                thread::sleep(due.saturating_duration_since(Instant::now()));
+            }
+            sent
+        });
+        let mut versions = vec![digest.clone()];
+        for n in 0..upgrades {
+            thread::sleep(Duration::from_millis(seconds * 1000 / (upgrades + 2) / 2));
+            let new = another(&wasm, n as u8);
+            // By the folder and by the API in turn.
+            if n % 2 == 0 {
+                replace(&file, &new);
+            } else {
+                let path = start.path("new.wasm");
+                fs::write(&path, &new).expect("cannot write");
+                host.cli_ok(&["actors", "upload", &path.display().to_string()]);
+            }
+            digest = upgraded(&host, "tally", &digest);
+            versions.push(digest.clone());
+        }
+        done.store(true, Ordering::Relaxed);
+        (sender.join().expect("the sender ends"), versions)
+    });
+
+    host.until("all are done", |host| {
+        let done = (0..services).map(|n| {
+            let (_, service) = host.get(&format!("/api/v1/services/tally__s{n}"));
+            service["data"]["count"].as_u64().unwrap_or_default()
+        });
+        (done.sum::<u64>() >= sent).then_some(())
+    });
+    let jobs = host.list("/api/v1/jobs?actor=tally&action=mark");
+    let bad = jobs.iter().find(|job| job["state"] != "ok" || job["attempt"] != 1);
+    assert!(bad.is_none(), "a job failed: {bad:?}");
+    assert_eq!(jobs.len() as u64, sent, "each event has led to one job");
+    assert!(host.list("/api/v1/dead").is_empty());
+    let mut by_service = BTreeMap::<&str, Vec<u64>>::new();
+    // The list begins with the youngest.
+    for job in jobs.iter().rev() {
+        let service = job["service"].as_str().expect("it has one");
+        by_service.entry(service).or_default().push(job["args"][1].as_u64().expect("it is a number"));
+    }
+    for (service, numbers) in &by_service {
+        assert!(numbers.iter().copied().eq(0..numbers.len() as u64), "{service}: each once, in order");
+    }
+    let mut by_version = BTreeMap::<&str, usize>::new();
+    for job in &jobs {
+        *by_version.entry(job["digest"].as_str().expect("it has one")).or_default() += 1;
+    }
+    let of = |version: &Value| by_version.get(version.as_str().expect("it is text")).copied().unwrap_or(0);
+    assert!(of(&versions[0]) > 0 && of(&versions[versions.len() - 1]) > 0, "{by_version:?}");
+    let mut waited: Vec<i64> =
+        jobs.iter().map(|job| millis(&job["started_at"]) - millis(&job["created_at"])).collect();
+    waited.sort_unstable();
+    let at = |share: usize| waited[(waited.len() - 1) * share / 1000];
+    println!(
+        "{sent} events in {seconds} s and {upgrades} upgrades: 0 failed, 0 lost; from an event's acceptance to its job's \
+         start: median {} ms, 99 % {} ms, 99.9 % {} ms, longest {} ms",
+        at(500),
+        at(990),
+        at(999),
+        at(1000)
+    );
+}
+
+#[test]
+fn a_version_that_is_refused_changes_nothing_and_says_why() {
+    let start = Start::new(actors());
+    let folder = folder(&start, phase(""), "phase");
+    let host = Start::new(&folder).blueprint("phase__p:\n  name: Grace Hopper\n").start();
+    let file = folder.join("phase.wasm");
+    let wasm = fs::read(&file).expect("it is there");
+    let before = actor(&host, "phase")["digest"].clone();
+
+    // A file that is written slowly is not whole at first.
+    fs::write(&file, &wasm[..wasm.len() / 2]).expect("cannot write");
+    refused(&host, "phase", "not a valid component");
+    host.wait_for("tells of it", |line| line.contains("not put into service") && line.contains("stays"));
+    let whole = another(&wasm, 1);
+    fs::write(&file, &whole).expect("cannot write");
+    let digest = upgraded(&host, "phase", &before);
+    assert_eq!(actor(&host, "phase")["refused"], Value::Null, "what is past is not told of any more");
+
+    // One that asks for more than it is granted waits for the grant.
+    fs::copy(phase("greedy").join("phase.wasm"), &file).expect("cannot copy");
+    refused(&host, "phase", "secret *");
+    run(&host, "count", "phase__p");
+    let count = |host: &Host| host.get("/api/v1/services/phase__p").1["data"]["count"].clone();
+    host.until("the version before does its jobs", |host| (count(host) == 1).then_some(()));
+    assert_eq!(actor(&host, "phase")["digest"], digest);
+    let blueprint = start.path("grants.yaml");
+    fs::write(&blueprint, "grants:\n  phase: [\"secret *\"]\n").expect("cannot write");
+    host.cli_ok(&["apply", &blueprint.display().to_string()]);
+    let granted = upgraded(&host, "phase", &digest);
+
+    // By the API: what is refused is not put into the folder.
+    let upload = host.cli(&["actors", "upload", &blueprint.display().to_string()]);
+    assert!(!upload.status.success());
+    assert!(String::from_utf8_lossy(&upload.stderr).contains("not WebAssembly"), "{upload:?}");
+    assert_eq!(fs::read_dir(&folder).expect("it can be read").count(), 1);
+    assert_eq!(actor(&host, "phase")["digest"], granted);
+}
+
+#[test]
+fn a_new_actor_appears_while_its_jobs_wait_and_is_there_after_a_restart() {
+    let start = Start::new(actors());
+    let folder = folder(&start, phase(""), "phase");
+    let with_both = Start::new(&folder).blueprint("phase__p:\n  name: Grace Hopper\n");
+    let host = with_both.start();
+    // Without the file the next host has services without their actor.
+    let file = folder.join("phase.wasm");
+    let wasm = fs::read(&file).expect("it is there");
+    fs::remove_file(&file).expect("cannot remove");
+    host.wait_for("tells of it", |line| line.contains("the actor phase stays until the host stops"));
+    run(&host, "count", "phase__p");
+    let count = |host: &Host| host.get("/api/v1/services/phase__p").1["data"]["count"].as_u64();
+    host.until("the actor stays", |host| (count(host) == Some(1)).then_some(()));
+    run(&host, "count", "phase__p");
+    host.kill9();
+    let store = with_both.path("state");
+    let bare = Start::new(&folder).store(format!("file:{}", store.display()));
+    let host = bare.start();
+    assert_eq!(host.get("/api/v1/actors/phase").0, 404);
+    let (status, event) = host.post("/api/v1/actors", &json!("no component"));
+    assert_eq!(status, 422, "{event}");
+    let path = start.path("upload.wasm");
+    fs::write(&path, &wasm).expect("cannot write");
+    host.cli_ok(&["actors", "upload", &path.display().to_string()]);
+    host.until("what waited is done", |host| (count(host) == Some(2)).then_some(()));
+    assert_eq!(fs::read(&file).expect("it was put there"), wasm);
+    host.kill9();
+    assert_eq!(actor(&bare.start(), "phase")["name"], "phase");
+}
+
+#[test]
+fn a_version_that_keeps_trapping_is_quarantined_until_it_is_released_or_replaced() {
+    let start = Start::new(actors());
+    let folder = folder(&start, phase("trapping"), "phase");
+    let services: String = (0..4).map(|n| format!("phase__p{n}:\n  name: Grace Hopper\n")).collect();
+    let host = Start::new(&folder).blueprint(&services).arg("--quarantine-after").arg("4").start();
+    let quarantined = |host: &Host| actor(host, "phase")["quarantined"].clone();
+    run(&host, "count", ".*");
+    let why = host.until("it is quarantined", |host| Some(quarantined(host)).filter(|held| !held.is_null()));
+    assert_eq!(why["jobs"], 4, "{why}");
+    assert!(why["why"].as_str().is_some_and(|why| why.contains("trap")), "{why}");
+    host.wait_for("tells of it", |line| line.contains("ERROR") && line.contains("phase is quarantined"));
+    assert_eq!(host.get("/readyz").1["quarantined"], json!(["phase"]));
+
+    // Its jobs wait, and no attempt is counted.
+    run(&host, "count", "phase__p0");
+    let jobs = |host: &Host| host.list("/api/v1/jobs?actor=phase&action=count");
+    host.until("the job waits", |host| {
+        jobs(host).into_iter().find(|job| {
+            job["error"]["message"].as_str().is_some_and(|message| message.contains("is quarantined"))
+        })
+    });
+    let attempts = |host: &Host| jobs(host).iter().filter_map(|job| job["attempt"].as_u64()).sum::<u64>();
+    let before = attempts(&host);
+    thread::sleep(Duration::from_millis(1500));
+    assert_eq!(attempts(&host), before);
+
+    // Released, it gets as many chances as before.
+    host.cli_ok(&["actors", "release", "phase"]);
+    host.wait_for_nth(2, "quarantines it again", |line| line.contains("phase is quarantined"));
+    assert_eq!(host.get("/readyz").1["quarantines"], 2);
+
+    // A version that works does what waited.
+    fs::copy(phase("").join("phase.wasm"), folder.join("phase.wasm")).expect("cannot copy");
+    host.until("all jobs are done", |host| {
+        let jobs = jobs(host);
+        (jobs.len() == 5 && jobs.iter().all(|job| job["state"] == "ok")).then_some(())
+    });
+    assert_eq!(quarantined(&host), Value::Null);
+}
+
+#[test]
+fn a_poison_job_goes_to_the_dead_letters_and_its_service_goes_on() {
+    let start = Start::new(actors());
+    let folder = folder(&start, phase(""), "phase");
+    let host = Start::new(&folder)
+        .blueprint("phase__p:\n  name: Grace Hopper\n")
+        .arg("--quarantine-after")
+        .arg("2")
+        .start();
+    run(&host, "poison", "phase__p");
+    let dead = host.until("it is dead", |host| host.list("/api/v1/dead").pop());
+    assert_eq!((&dead["job"]["action"], &dead["job"]["attempt"]), (&json!("poison"), &json!(3)), "{dead}");
+    assert_eq!(actor(&host, "phase")["quarantined"], Value::Null, "three attempts of one job are one job");
+    run(&host, "count", "phase__p");
+    host.until("the service goes on", |host| {
+        (host.get("/api/v1/services/phase__p").1["data"]["count"] == 1).then_some(())
+    });
+}
+
+#[test]
+fn data_are_migrated_with_the_first_job_or_the_version_is_refused_before() {
+    let start = Start::new(actors());
+    let folder = folder(&start, phase(""), "phase");
+    let start = Start::new(&folder).blueprint(
+        "phase__a:\n  name: Ada Lovelace\nphase__g:\n  name: Grace Hopper\nphase__s:\n  name: Socrates\n",
+    );
+    let host = start.start();
+    let file = folder.join("phase.wasm");
+    let first = actor(&host, "phase")["digest"].clone();
+    let data = |host: &Host, key: &str| host.get(&format!("/api/v1/services/{key}")).1["data"].clone();
+    let counted = |host: &Host, key: &str, n: u64| {
+        run(host, "count", key);
+        host.until("it counts", |host| (data(host, key)["count"] == n).then_some(()));
+    };
+    counted(&host, "phase__g", 1);
+
+    // The dry run looks at all services, and says which one it is.
+    fs::copy(phase("stuck").join("phase.wasm"), &file).expect("cannot copy");
+    let why = refused(&host, "phase", "Ada cannot be migrated")["why"].to_string();
+    assert!(why.contains("phase__a: ") && why.contains("phase__s: ") && !why.contains("phase__g"), "{why}");
+    counted(&host, "phase__g", 2);
+    assert_eq!(actor(&host, "phase")["digest"], first);
+
+    // With the name that no version splits put right, the version is put into service.
+    fs::write(start.path("right.yaml"), "phase__s:\n  name: So Crates\n").expect("cannot write");
+    host.cli_ok(&["apply", &start.path("right.yaml").display().to_string()]);
+    fs::copy(phase("second").join("phase.wasm"), &file).expect("cannot copy");
+    upgraded(&host, "phase", &first);
+    assert_eq!(
+        data(&host, "phase__g")["name"],
+        "Grace Hopper",
+        "until its first job the data are as they were"
+    );
+    counted(&host, "phase__g", 3);
+    let migrated = json!({"first": "Grace", "last": "Hopper", "friend": "nobody", "count": 3});
+    assert_eq!(data(&host, "phase__g"), migrated);
+    assert_eq!(host.get("/api/v1/services/phase__g").1["schema"]["version"], 2);
+    counted(&host, "phase__g", 4);
+    assert_eq!(data(&host, "phase__g")["first"], "Grace", "once");
+    counted(&host, "phase__a", 1);
+    // A blueprint's change comes on top of what was migrated.
+    fs::write(start.path("new.yaml"), "phase__s:\n  last: Prates\n").expect("cannot write");
+    host.cli_ok(&["apply", &start.path("new.yaml").display().to_string()]);
+    host.until("it is changed", |host| (data(host, "phase__s")["last"] == "Prates").then_some(()));
+    let changed = json!({"first": "So", "last": "Prates", "friend": "nobody", "count": 0});
+    assert_eq!(data(&host, "phase__s"), changed);
+
+    // Back to the version before: its schema is older than the data.
+    fs::copy(phase("").join("phase.wasm"), &file).expect("cannot copy");
+    refused(&host, "phase", "phase__a: the service's data are of version 2");
+    counted(&host, "phase__g", 5);
+}
