@@ -3,7 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 
-#[path = "../run.rs"]
-mod run;
+#[path = "../actor.rs"]
+mod actor;
 
-fuzz_target!(|wasm: &[u8]| run::tried(wasm));
+fuzz_target!(|wasm: &[u8]| actor::survives(wasm));

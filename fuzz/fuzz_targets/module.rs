@@ -3,11 +3,11 @@
 
 use libfuzzer_sys::fuzz_target;
 
-#[path = "../run.rs"]
-mod run;
+#[path = "../actor.rs"]
+mod actor;
 
 fuzz_target!(|seed: &[u8]| {
     if let Some(wasm) = ays_hostile::generated(seed) {
-        run::tried(&wasm);
+        actor::survives(&wasm);
     }
 });

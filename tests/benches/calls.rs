@@ -4,22 +4,11 @@
 //! They take turns in one run, so that a busy machine troubles all of them alike; the ratios are what counts. The
 //! call reads the service's data, logs a line, emits an event and writes the data back (`four_calls` of the probe).
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
-use ays_core::{
-    Id, JsonText, ServiceKey, Timestamp,
-    capability::Grants,
-    job::{Cause, Job, NewJob},
-    manifest::Limits,
-    service::Links,
-};
-use ays_engine::{
-    Actor, Clock, Engine, HttpLimits, Instance, Invocation, KeyValues, Options, Outbound, Outside, Pairs,
-};
-use ays_host::secrets::Sources;
+use ays_alone::Alone;
+use ays_core::manifest::Limits;
+use ays_engine::{Instance, Options};
 use wasmtime::{
     Store,
     component::{Component, HasSelf, Linker, ResourceTable},
@@ -36,23 +25,6 @@ const DATA: &str = r#"{"count":0,"seen":[],"blob":""}"#;
 const ROUNDS: usize = 15;
 const RESIDENT_CALLS: u32 = 5000;
 const FRESH_CALLS: u32 = 500;
-
-struct SystemClock(Instant);
-
-impl Clock for SystemClock {
-    fn now(&self) -> Timestamp {
-        let since = std::time::UNIX_EPOCH.elapsed().expect("the clock is after 1970");
-        Timestamp::from_millis(since.as_millis() as i64)
-    }
-
-    fn monotonic(&self) -> Duration {
-        self.0.elapsed()
-    }
-
-    fn sleep(&self, span: Duration) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>> {
-        Box::pin(tokio::time::sleep(span))
-    }
-}
 
 /// The least a host can do: strings in, strings out, nothing checked, nothing limited.
 struct Bare {
@@ -152,53 +124,10 @@ impl capabilities::Host for Bare {
     }
 }
 
-/// A service without pairs.
-struct NoPairs;
-
-#[async_trait::async_trait]
-impl KeyValues for NoPairs {
-    async fn get(&self, _: &ServiceKey, _: &str) -> Result<Option<Arc<[u8]>>, String> {
-        Ok(None)
-    }
-    async fn keys(&self, _: &ServiceKey, _: &str, _: Option<&str>, _: usize) -> Result<Vec<String>, String> {
-        Ok(Vec::new())
-    }
-}
-
-struct Ours {
-    data: JsonText,
-    links: Arc<Links>,
-    linked: Arc<[(ServiceKey, JsonText)]>,
-    actor: Arc<Actor>,
-    job: Job,
-    key: ServiceKey,
-    limits: Limits,
-    outside: Outside,
-    pairs: Pairs,
-}
-
-impl Ours {
-    async fn instance(&self) -> Instance {
-        self.actor.instantiate(&self.limits).await.expect("the probe starts")
-    }
-
-    async fn call(&self, instance: &mut Instance) {
-        let turn = instance
-            .run(Invocation {
-                manifest: self.actor.manifest(),
-                job: &self.job,
-                service: &self.key,
-                data: self.data.clone(),
-                links: &self.links,
-                linked: &self.linked,
-                limits: self.limits,
-                outside: &self.outside,
-                pairs: &self.pairs,
-            })
-            .await;
-        turn.outcome.expect("the call succeeds");
-        assert_eq!((turn.data.is_some(), turn.effects.len(), turn.logs.len()), (true, 1, 1));
-    }
+async fn call(service: &Alone, instance: &mut Instance) {
+    let turn = service.call(instance).await;
+    turn.outcome.expect("the call succeeds");
+    assert_eq!((turn.data.is_some(), turn.effects.len(), turn.logs.len()), (true, 1, 1));
 }
 
 fn main() {
@@ -208,42 +137,14 @@ fn main() {
 
 async fn bench() {
     let wasm = std::fs::read(ays_tests::actors().join("probe.wasm")).expect("the probe was built");
-    let clock = Arc::new(SystemClock(Instant::now()));
-    let engine = Engine::new(&Options::default(), clock, None).expect("wasmtime starts");
-    let new = NewJob {
-        service: "probe__p".parse().expect("it is a key"),
-        action: "four_calls".into(),
-        args: JsonText::parse(r#"["hello"]"#).expect("it is JSON"),
-        cause: Cause::Api { door: "bench".into() },
-        patch: None,
-    };
-    let key = new.service.clone();
-    let mut job = Job::accepted(new, Id::from_bytes([1; 16]), "bench", Timestamp::from_millis(0));
-    job.attempt = 1;
+    let limits = Limits::default();
+    let engine = ays_alone::engine(&Options::default());
     let actor = engine.load(&wasm).await.expect("it is an actor");
-    let clock = Arc::new(SystemClock(Instant::now()));
-    let outside = Outside {
-        access: Arc::new(Grants::default().access(actor.manifest())),
-        http: Arc::new(Outbound::new(HttpLimits::default(), clock)),
-        secrets: Arc::new(Sources::default()),
-    };
-    let ours = Ours {
-        data: JsonText::parse(DATA).expect("it is JSON"),
-        links: Arc::default(),
-        linked: Arc::from([]),
-        actor,
-        job,
-        key,
-        limits: Limits::default(),
-        outside,
-        pairs: Pairs::new(Arc::new(NoPairs), Default::default()),
-    };
+    let ours = Alone::new(actor.clone(), ("four_calls", r#"["hello"]"#), DATA, limits);
 
-    let unlimited = Options { unlimited: true, ..Options::default() };
-    let clock = Arc::new(SystemClock(Instant::now()));
-    let unlimited = Engine::new(&unlimited, clock, None).expect("wasmtime starts");
+    let unlimited = ays_alone::engine(&Options { unlimited: true, ..Options::default() });
     let unlimited = unlimited.load(&wasm).await.expect("it is an actor");
-    let mut free = unlimited.instantiate(&ours.limits).await.expect("the probe starts");
+    let mut free = unlimited.instantiate(&limits).await.expect("the probe starts");
 
     let config = wasmtime::Config::new();
     let bare_engine = wasmtime::Engine::new(&config).expect("wasmtime starts");
@@ -254,8 +155,8 @@ async fn bench() {
     let pre =
         bare::ActorPre::new(linker.instantiate_pre(&component).expect("it links")).expect("it is an actor");
     let given = types::Job {
-        id: ours.job.id.to_string(),
-        args: ours.job.args.as_str().into(),
+        id: ours.job().id.to_string(),
+        args: ours.job().args.as_str().into(),
         attempt: 1,
         cause: r#"{"kind":"api","door":"bench"}"#.into(),
         created_at: 0,
@@ -263,7 +164,7 @@ async fn bench() {
 
     let mut bare_store = Store::new(&bare_engine, Bare::new());
     let bare_instance = pre.instantiate_async(&mut bare_store).await.expect("it starts");
-    let mut resident = ours.instance().await;
+    let mut resident = actor.instantiate(&limits).await.expect("the probe starts");
     let (mut bare_times, mut free_times) = (Vec::new(), Vec::new());
     let (mut resident_times, mut fresh_times) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
@@ -280,24 +181,24 @@ async fn bench() {
 
         let began = Instant::now();
         for _ in 0..RESIDENT_CALLS {
-            ours.call(&mut free).await;
+            call(&ours, &mut free).await;
         }
         free_times.push(began.elapsed() / RESIDENT_CALLS);
 
         let began = Instant::now();
         for _ in 0..RESIDENT_CALLS {
-            ours.call(&mut resident).await;
+            call(&ours, &mut resident).await;
         }
         resident_times.push(began.elapsed() / RESIDENT_CALLS);
 
         let began = Instant::now();
         for _ in 0..FRESH_CALLS {
-            ours.call(&mut ours.instance().await).await;
+            call(&ours, &mut actor.instantiate(&limits).await.expect("the probe starts")).await;
         }
         fresh_times.push(began.elapsed() / FRESH_CALLS);
     }
     let bare = median(&mut bare_times);
-    let limits = median(&mut resident_times).as_secs_f64() / median(&mut free_times).as_secs_f64();
+    let cost = median(&mut resident_times).as_secs_f64() / median(&mut free_times).as_secs_f64();
     println!("\na call with four host calls, median of {ROUNDS} rounds ({:?})", engine.pooling());
     println!("{:<24} {:>10} {:>8}", "", "µs", "ratio");
     for (name, mut times) in [
@@ -313,7 +214,7 @@ async fn bench() {
             time.as_secs_f64() / bare.as_secs_f64()
         );
     }
-    println!("all limits together: {limits:.2}×");
+    println!("all limits together: {cost:.2}×");
 }
 
 fn median(times: &mut [Duration]) -> Duration {
