@@ -388,10 +388,10 @@ fn check_prints_what_is_asked_for_and_not_granted() {
         folder.path().join(name).display().to_string()
     };
     let blueprint = write("b.yaml", "courier__c:\ngrants:\n  courier: [http http://*:* private]\n");
-    let grants = write("g.yaml", "grants:\n  '*': ['secret *', http https://*:* private]\n");
+    let grants = write("g.yaml", "grants:\n  '*': [kv, 'secret *', http https://*:* private]\n");
     let deny = write(
         "d.yaml",
-        "grants:\n  '*': ['secret *', http https://*:* private]\ndeny:\n  courier: [http http://127.0.0.1:*, http http://169.254.169.254]\n",
+        "grants:\n  '*': [kv, 'secret *', http https://*:* private]\ndeny:\n  courier: [http http://127.0.0.1:*, http http://169.254.169.254]\n",
     );
     let broken = write("x.yaml", "grant:\n  courier: []\ndeny:\n  courier: [htp x]\n");
     let check = |args: &[&str]| {

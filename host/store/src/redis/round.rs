@@ -26,6 +26,8 @@ pub(super) struct Call<'a> {
     pub(super) host: &'a str,
     /// The host numbers its calls.
     pub(super) number: u64,
+    /// The number of the last one that was committed; 0 if there is none.
+    pub(super) previous: u64,
     pub(super) now: Timestamp,
     /// How many jobs a piece of the history has.
     pub(super) piece_jobs: u64,
@@ -69,6 +71,8 @@ pub(super) enum Outcome {
     Done { base: Id, notices: Vec<Notice>, more: bool, again: bool },
     /// It was decided on what is not so any more: nothing is done.
     Stale(Stale),
+    /// Redis has forgotten what this host committed before. `last` is the number of the last call that it knows.
+    Forgot { last: u64 },
 }
 
 /// The version of what a call writes.
@@ -88,7 +92,7 @@ fn spec(args: &mut Args, id: Id) {
 pub(super) fn args(call: &Call<'_>, memory: &Memory, draft: &Draft, group: &Group) -> Result<Args> {
     let version = version(call.host, call.number);
     let mut args = Args::default();
-    args.push(call.host).show(call.number).show(call.now.millis().max(1)).show(draft.ids);
+    args.push(call.host).show(call.number).show(call.previous).show(call.now.millis().max(1)).show(draft.ids);
     args.show(call.piece_jobs).show(call.most_notices).show(call.acknowledged);
     args.push(if draft.routed.get() { &memory.filters_version } else { "" });
 
@@ -337,6 +341,7 @@ pub(super) fn outcome(reply: Value) -> Result<Outcome> {
             }
             return Ok(Outcome::Stale(stale));
         }
+        Some("forgot") => return Ok(Outcome::Forgot { last: super::value::number(next())? }),
         other => return Err(Error::Io(format!("Redis answered {other:?} to a commit"))),
     };
     let base = bytes(next())?.unwrap_or_default();

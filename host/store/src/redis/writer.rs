@@ -44,6 +44,8 @@ pub(super) struct Writer {
     inbox: Inbox,
     /// The number of the next call.
     number: u64,
+    /// The number of the last one that was committed.
+    previous: u64,
     /// How many notices were read and are done with, and are still there.
     acknowledged: usize,
     now: Timestamp,
@@ -146,7 +148,7 @@ impl Writer {
     ) -> Self {
         let generation = shared.link.generation();
         let inbox = Inbox { requests, held: VecDeque::new() };
-        Self { shared, inbox, number: 1, acknowledged: 0, now, generation }
+        Self { shared, inbox, number: 1, previous: 0, acknowledged: 0, now, generation }
     }
 
     /// Works until it is closed.
@@ -218,7 +220,7 @@ impl Writer {
             let (reply, ahead) = self.ahead(&mut flight).await;
             match round::outcome(reply?) {
                 Ok(Outcome::Done { base, notices, more, again }) => {
-                    self.number += 1;
+                    self.done();
                     // A call that was made again has read notices that an earlier reply lost; all of them are still there.
                     self.acknowledged = notices.len();
                     let Flight { round: Round { requests, mut decided }, version, .. } = flight;
@@ -248,6 +250,17 @@ impl Writer {
                     self.forget_missing(&decided.group, &stale);
                     self.refresh(stale).await?;
                     under_way = self.start(requests).await?;
+                }
+                Ok(Outcome::Forgot { last }) => {
+                    self.inbox.put_back(ahead.requests);
+                    tracing::warn!(
+                        "Redis has forgotten what this host committed last: it was started anew with older data"
+                    );
+                    // Numbers are not used twice: what was written with one may be remembered elsewhere.
+                    self.number += 1;
+                    self.previous = last;
+                    self.forget().await?;
+                    under_way = self.start(flight.round.requests).await?;
                 }
                 Err(error) => {
                     tracing::error!("{error}");
@@ -362,11 +375,18 @@ impl Writer {
         }
     }
 
+    /// The call was committed.
+    fn done(&mut self) {
+        self.previous = self.number;
+        self.number += 1;
+    }
+
     /// What the next call says of itself.
     fn next_call(&self) -> Call<'_> {
         Call {
             host: &self.shared.host,
             number: self.number,
+            previous: self.previous,
             now: self.now,
             piece_jobs: self.shared.piece_jobs(),
             most_notices: MOST_NOTICES,
@@ -385,7 +405,7 @@ impl Writer {
             let Ok(Outcome::Done { notices, more, again, .. }) = round::outcome(reply) else {
                 return Ok(arrivals);
             };
-            self.number += 1;
+            self.done();
             self.acknowledged = notices.len();
             arrivals.extend(self.read(notices).await?);
             if !more && !again {

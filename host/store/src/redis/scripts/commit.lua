@@ -6,6 +6,8 @@
 --     and letters it removes. Otherwise it says what does not hold, and the host decides anew.
 --   * Should the server refuse a write when others were made, nothing is acknowledged: the call, made again, says HALF.
 --   * A call that is made again, since its reply was lost, has no second effect, even if it comes after later ones.
+--   * A server that has forgotten the host's last commit, as one that was started with an older snapshot, says so: what the
+--     host decided rests on it.
 --   * Ids are given out here, so they grow in the order in which rounds are committed, whatever the hosts' clocks say.
 --   * Whoever owns a partition is told of the jobs that came for it, in order, and woken.
 --
@@ -16,7 +18,8 @@
 -- KEYS[1]  prefix of all keys, `{ays:NAMESPACE}:`
 -- ARGV     read in order, see below. An id is 26 characters, or, for one that is given out here, its number from 0.
 -- Returns  {'ok' | 'again', first id given out, more, notice, record, …} or
---          {'stale', partitions, records, filters (0 | 1), missing, claims (door, number, …)}
+--          {'stale', partitions, records, filters (0 | 1), missing, claims (door, number, …)} or
+--          {'forgot', number of the last call that is known}
 
 local P = KEYS[1]
 local call, args = redis.call, ARGV
@@ -39,7 +42,7 @@ local function write(command, key, values)
   end
 end
 
-local host, number, now = take(), take(), count()
+local host, number, previous, now = take(), take(), take(), count()
 local ids, piece_jobs, most_notices, acknowledged = count(), count(), count(), count()
 local filters = take()
 
@@ -81,15 +84,18 @@ if call('EXISTS', P .. 'ids') == 0 then
 end
 
 local made = call('GET', P .. 'calls:' .. host)
+local before, base, begun = string.match(made or '0 -', '^(%d+) (%S+)(.*)$')
 if made then
   -- An older one was on its way on a connection that is no more; the host has made it again since, and others.
-  local before, base, begun = string.match(made, '^(%d+) (%S+)(.*)$')
   if before == number and begun ~= '' then
     return redis.error_reply('HALF a commit was broken off by an error in its midst')
   end
   if tonumber(before) >= tonumber(number) then
     return notices({'again', base, 0})
   end
+end
+if before ~= previous then
+  return {'forgot', before}
 end
 
 -- What the round was decided on.

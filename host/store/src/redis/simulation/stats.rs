@@ -23,6 +23,7 @@ pub(super) struct Stats {
     pub(super) crashes: u64,
     pub(super) recalled: u64,
     pub(super) repeated: u64,
+    pub(super) forgot: u64,
 }
 
 impl Stats {
@@ -32,6 +33,8 @@ impl Stats {
             self.commits += 1;
         } else if is(0, "again") {
             self.again += 1;
+        } else if is(0, "forgot") {
+            self.forgot += 1;
         } else {
             let some = |at: usize| match reply.get(at) {
                 Some(Reply::Array(items)) => u64::from(!items.is_empty()),
@@ -51,11 +54,12 @@ impl Stats {
     }
 
     /// Each with its name.
-    pub(super) fn all(&self) -> [(&'static str, u64); 18] {
+    pub(super) fn all(&self) -> [(&'static str, u64); 19] {
         [
             ("seeds", self.seeds),
             ("commits", self.commits),
             ("repeated calls answered `again`", self.again),
+            ("calls answered `forgot`", self.forgot),
             ("stale: partitions", self.stale_partitions),
             ("stale: records", self.stale_records),
             ("stale: filters", self.stale_filters),
@@ -78,6 +82,7 @@ impl Stats {
         self.seeds += other.seeds;
         self.commits += other.commits;
         self.again += other.again;
+        self.forgot += other.forgot;
         self.stale_partitions += other.stale_partitions;
         self.stale_records += other.stale_records;
         self.stale_filters += other.stale_filters;
