@@ -13,10 +13,9 @@ use ays_core::{
     blueprint::{self, Current, Plan},
     job::{Cause, Job, JobState},
     problem::Problem,
-    run::NewRun,
     service::Service,
 };
-use ays_store::{Applied, FilterQuery, JobQuery, Page, Paging, ScheduleQuery, ServiceQuery, Store};
+use ays_store::{FilterQuery, JobQuery, Page, Paging, ScheduleQuery, ServiceQuery, Store};
 
 use crate::{actors::Actors, clock, granting::Granting};
 
@@ -147,30 +146,30 @@ fn files(sources: &[Source]) -> impl Iterator<Item = (&str, &str)> {
     sources.iter().map(|source| (source.name.as_str(), source.text.as_str()))
 }
 
-/// Applies a plan, and waits until `input` and `init` of what it created have been tried once: only then have they set the
-/// event filters that the next events are to find. Where the plan has a run, `init` is its first step.
+/// Waits until each of these jobs has been tried once.
 ///
 /// # Errors
 /// If the store fails.
-pub async fn apply(plan: Plan, store: &dyn Store) -> ays_store::Result<Applied> {
-    let sets_up = |run: &NewRun| run.steps.first().into_iter().flatten().any(|task| task.action == "init");
-    let created = plan.changes.create.iter().map(|new| new.jobs.len()).sum();
-    let set_up: Vec<bool> = plan.changes.runs.iter().map(sets_up).collect();
-    let applied = store.apply(plan.changes, clock::now()).await?;
-    // Jobs of creations come first; those of changes wait in mailboxes behind whatever was there before.
-    for job in applied.jobs.iter().take(created) {
+pub async fn until_tried(store: &dyn Store, jobs: impl Iterator<Item = &Id>) -> ays_store::Result<()> {
+    for job in jobs {
         let mut nap = Nap::default();
         while store.job(*job).await?.is_some_and(|job| is_untried(job.state)) {
             nap.take().await;
         }
     }
-    for (run, _) in applied.runs.iter().zip(set_up).filter(|(_, sets_up)| *sets_up) {
-        let mut nap = Nap::default();
-        while is_untried_run(store, *run).await? {
-            nap.take().await;
-        }
+    Ok(())
+}
+
+/// Waits until each job of a run's first step has been tried once.
+///
+/// # Errors
+/// If the store fails.
+pub async fn until_run_tried(store: &dyn Store, run: Id) -> ays_store::Result<()> {
+    let mut nap = Nap::default();
+    while is_untried_run(store, run).await? {
+        nap.take().await;
     }
-    Ok(applied)
+    Ok(())
 }
 
 fn is_untried(state: JobState) -> bool {
@@ -196,10 +195,10 @@ async fn is_untried_run(store: &dyn Store, id: Id) -> ays_store::Result<bool> {
 
 /// Waits between two looks at something: 1 ms at first, then longer, up to 50 ms.
 #[derive(Default)]
-struct Nap(u32);
+pub(crate) struct Nap(u32);
 
 impl Nap {
-    async fn take(&mut self) {
+    pub(crate) async fn take(&mut self) {
         clock::sleep(Duration::from_millis(1 << self.0).min(Duration::from_millis(50))).await;
         self.0 = (self.0 + 1).min(6);
     }

@@ -17,6 +17,7 @@ use ays_core::{
 };
 use ays_engine::{Actor, HttpLimits, Outbound, Outside};
 use ays_store::{Paging, ServiceQuery, Store};
+use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
@@ -43,6 +44,9 @@ pub struct Granting {
     http: Arc<Outbound>,
     secrets: Arc<Sources>,
     now: RwLock<Now>,
+    /// Held from reading what is kept in the store until it is taken over here, and from changing the one until the other
+    /// is changed: what was revoked must not come back by a change that was made beside it.
+    changing: Mutex<()>,
 }
 
 /// As it is now.
@@ -59,7 +63,13 @@ impl Granting {
     /// [refreshed](Self::refresh).
     pub fn new(own: Grants, secrets: Sources) -> Self {
         let http = Outbound::new(HttpLimits::default(), Arc::new(clock::SystemClock::default()));
-        Self { own, http: Arc::new(http), secrets: Arc::new(secrets), now: RwLock::default() }
+        Self {
+            own,
+            http: Arc::new(http),
+            secrets: Arc::new(secrets),
+            now: RwLock::default(),
+            changing: Mutex::default(),
+        }
     }
 
     /// What jobs of this actor may do beyond their own service.
@@ -102,6 +112,11 @@ impl Granting {
     /// # Errors
     /// If the store fails.
     pub async fn refresh(&self, store: &dyn Store) -> ays_store::Result<()> {
+        let _changing = self.changing.lock().await;
+        self.read_kept(store).await
+    }
+
+    async fn read_kept(&self, store: &dyn Store) -> ays_store::Result<()> {
         let kept = store.grants().await?;
         if self.lock().kept != kept {
             self.set(kept);
@@ -164,6 +179,7 @@ impl Granting {
         shortfalls: &[Shortfall],
         store: &dyn Store,
     ) -> ays_store::Result<()> {
+        let changing = self.changing.lock().await;
         let mut grants = Grants { grants: self.with(plan), ..Grants::default() };
         grants.grant(shortfalls);
         let changed: BTreeMap<String, Granted> = {
@@ -175,7 +191,9 @@ impl Granting {
             return Ok(());
         }
         store.grant(changed).await?;
-        self.set(grants.grants);
+        // Other hosts may have changed others.
+        self.read_kept(store).await?;
+        drop(changing);
         if store.time().is_some() {
             // Other hosts execute what follows as well: they must have heard of it.
             clock::sleep(REFRESH_EVERY * 2).await;

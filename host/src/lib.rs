@@ -3,6 +3,7 @@
 //! | part | module |
 //! |---|---|
 //! | components' files and the actors that were loaded, and which of them are in service | [`package`], [`actors`], [`live`], [`quarantine`] |
+//! | blueprints, from their text to what is kept of them | [`apply`], [`applier`] |
 //! | new versions of them, while the host runs | [`upgrade`] |
 //! | what actors are granted, and where secrets are | [`granting`], [`secrets`] |
 //! | jobs: taken from the store, executed, committed | [`dispatcher`] |
@@ -13,6 +14,7 @@
 
 pub mod actors;
 pub mod api;
+pub mod applier;
 pub mod apply;
 pub mod cli;
 pub mod clock;

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
-use ays_core::{blueprint::Plan, capability::Grants, problem::Problem};
+use ays_core::{capability::Grants, problem::Problem};
 use ays_engine::{CodeCache, Engine, Pooling};
 use ays_package::Trust;
 use ays_store::{RetentionPolicy, Store};
@@ -14,11 +14,12 @@ use tracing::{info, warn};
 use crate::{
     actors::Actors,
     api,
+    applier::{Applier, Needing, NotApplied},
     apply::{self, Source},
     clock::{self, SystemClock},
     dispatcher::{self, Dispatcher},
     door::command_queue::{self, CommandQueue},
-    granting::{self, Granting},
+    granting::Granting,
     hub::{Happening, Hub},
     live::Live,
     quarantine::Quarantine,
@@ -45,6 +46,8 @@ pub struct Settings {
     pub lease: Duration,
     /// Where the API listens.
     pub listen: SocketAddr,
+    /// Further names by which the API may be asked there.
+    pub allow_hosts: Vec<String>,
     /// The namespace to serve.
     pub namespace: String,
     /// The command queue to read, if any.
@@ -142,6 +145,7 @@ async fn run(
         guests.clone(),
         seen,
     );
+    let applier = Arc::new(Applier::new(store.clone(), granting.clone()));
     let hub = Hub::default();
     let cancels = dispatcher::Cancels::default();
     // Cancelled by the store's failure; everything that stops at `stop` stops at it, too.
@@ -180,6 +184,7 @@ async fn run(
         store: store.clone(),
         actors: actors.clone(),
         upgrades: upgrades.clone(),
+        applier: applier.clone(),
         granting: granting.clone(),
         limits: settings.dispatcher.limits,
         hub,
@@ -188,9 +193,10 @@ async fn run(
         ready,
         queue: queue.as_ref().map(CommandQueue::status),
     };
+    let names = api::Names { loopback: address.ip().is_loopback(), allowed: settings.allow_hosts.into() };
     let serving: JoinHandle<std::io::Result<()>> = {
         let stopping = stopping.clone();
-        let server = axum::serve(api::Bounded::new(listener), api::router(context))
+        let server = axum::serve(api::Bounded::new(listener), api::router(context, names))
             .with_graceful_shutdown(async move { stopping.cancelled().await });
         tokio::spawn(async move { server.await })
     };
@@ -199,7 +205,7 @@ async fn run(
     let in_service = actors.now();
     let started = {
         let run = settings.run.as_deref();
-        begin(&sources, run, settings.grant, &store, &in_service, &granting)
+        begin(&sources, run, settings.grant, &store, &in_service, &applier)
     };
     let started = tokio::select! {
         started = started => started,
@@ -259,24 +265,17 @@ async fn begin(
     grant: bool,
     store: &Arc<dyn Store>,
     actors: &Actors,
-    granting: &Granting,
+    applier: &Applier,
 ) -> anyhow::Result<()> {
-    let mut plan = Plan::default();
-    if !sources.is_empty() {
-        let planned = apply::plan(sources, store.as_ref(), actors, granting).await?;
-        plan = planned.map_err(not_applied)?;
-    }
     // Of services that were there before, too: their actors may be of new versions, which ask for more.
-    let shortfalls = granting.shortfalls_of_all(&plan, actors, store.as_ref()).await?;
-    if !shortfalls.is_empty() && !grant {
-        return Err(refused("with what actors ask for", granting::problems(&shortfalls, sources)));
-    }
-    shortfalls.iter().for_each(|shortfall| info!("granting what was not: {shortfall}"));
-    granting.grant(&plan, &shortfalls, store.as_ref()).await?;
-    if !sources.is_empty() {
-        plan.steps.iter().for_each(|step| info!("blueprint: {step}"));
-        apply::apply(plan, store.as_ref()).await?;
-    }
+    let done =
+        applier.apply(sources, actors, Needing::All, grant).await.map_err(|refused| match refused {
+            NotApplied::Faults(problems) => not_applied(problems),
+            NotApplied::Grants(problems) => self::refused("with what actors ask for", problems),
+            NotApplied::Store(error) => error.into(),
+        })?;
+    done.steps.iter().for_each(|step| info!("blueprint: {step}"));
+    applier.until_set_up(&done).await?;
     if let Some(action) = run {
         let ask = runs::Ask { action: action.into(), ..runs::Ask::default() };
         let run = runs::start(&ask, store.as_ref(), actors)

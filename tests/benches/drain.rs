@@ -13,7 +13,8 @@ use ays_core::{JsonText, Timestamp, capability::Grants, event::NewEvent};
 use ays_engine::{Engine, Options};
 use ays_host::{
     actors::Actors,
-    apply::{self, Source},
+    applier::{Applier, Needing},
+    apply::Source,
     clock::{self, SystemClock},
     dispatcher::{self, Dispatcher, Ends},
     granting::Granting,
@@ -77,11 +78,9 @@ async fn round(services: usize, guests: &tokio::runtime::Handle) -> (f64, f64, f
     }
     let source = Source { name: "bench".into(), text: blueprint + &filters };
     let granting = Arc::new(Granting::new(Grants::default(), Sources::default()));
-    let plan = apply::plan(&[source], store.as_ref(), &actors, &granting)
-        .await
-        .expect("the store works")
-        .expect("no problem");
-    apply::apply(plan, store.as_ref()).await.expect("it applies");
+    let applier = Applier::new(store.clone(), granting.clone());
+    let done = applier.apply(&[source], &actors, Needing::Named, false).await.expect("no problem");
+    applier.until_set_up(&done).await.expect("the store works");
     let args = JsonText::parse(r#"["some text that an event carries", 12345]"#).expect("it is JSON");
     for first in (0..EVENTS).step_by(256) {
         let events = (first..EVENTS.min(first + 256))

@@ -362,3 +362,62 @@ fn data_are_migrated_with_the_first_job_or_the_version_is_refused_before() {
     refused(&host, "phase", "phase__a: the service's data are of version 2");
     counted(&host, "phase__g", 5);
 }
+
+/// What a blueprint changes waits in a mailbox like anything else, and the schema can be another one when its turn comes.
+#[test]
+fn a_blueprint_that_waited_for_an_upgrade_changes_the_data_by_its_own_schema_or_not_at_all() {
+    let start = Start::new(actors());
+    let folder = folder(&start, phase("trapping"), "phase");
+    let blueprint = |name: &str| -> String {
+        ["held", "patched", "late"].map(|service| format!("phase__{service}:\n  name: {name}\n")).concat()
+    };
+    let host =
+        Start::new(&folder).blueprint(&blueprint("Ada Lovelace")).arg("--quarantine-after").arg("2").start();
+    let apply = |name: &str| {
+        let sources = json!([{"name": "b.yaml", "text": blueprint(name)}]);
+        let (status, answer) = host.post("/api/v1/blueprints", &json!({"blueprints": sources}));
+        assert_eq!(status, 200, "{answer}");
+    };
+    let data = |service: &str| host.get(&format!("/api/v1/services/phase__{service}")).1["data"].clone();
+    for service in ["held", "late"] {
+        run(&host, "count", &format!("phase__{service}"));
+    }
+    host.wait_for("quarantines it", |line| line.contains("phase is quarantined"));
+    // Of one service, an event's handler comes between the upgrade and the change.
+    run(&host, "count", "phase__late");
+    host.until("the jobs wait", |host| {
+        let waiting = host.list("/api/v1/jobs?service=phase__late&state=retrying");
+        waiting.iter().any(|job| job["strict"] == true).then_some(())
+    });
+    apply("Grace Hopper");
+    host.until("the changes wait", |host| {
+        let jobs = host.list("/api/v1/jobs?action=processChange");
+        (jobs.len() == 3).then_some(())
+    });
+
+    fs::copy(phase("second").join("phase.wasm"), folder.join("phase.wasm")).expect("cannot copy");
+    host.until("all that waited is over", |host| {
+        let jobs = host.list("/api/v1/jobs?actor=phase");
+        jobs.iter().all(|job| job["state"] == "ok" || job["state"] == "error").then_some(())
+    });
+    let patched = data("patched");
+    assert_eq!((&patched["first"], &patched["last"]), (&json!("Grace"), &json!("Hopper")), "{patched}");
+    let late = data("late");
+    assert_eq!((&late["first"], &late["name"]), (&json!("Ada"), &Value::Null), "{late}");
+    let dead = host.list("/api/v1/dead");
+    let told = |letter: &&Value| {
+        letter["job"]["service"] == "phase__late"
+            && letter["reason"].as_str().is_some_and(|reason| reason.contains("apply the blueprint again"))
+    };
+    assert!(dead.iter().any(|letter| told(&letter)), "{dead:?}");
+    // Nothing has come into the data that the schema does not have.
+    for service in ["held", "patched", "late"] {
+        let (status, run) =
+            host.post("/api/v1/run", &json!({"action": "count", "service": service, "force": true}));
+        assert_eq!(status, 202, "{run}");
+        host.until(&format!("{service} goes on"), |host| {
+            let jobs = host.list(&format!("/api/v1/jobs?service=phase__{service}&action=count"));
+            jobs.iter().any(|job| job["cause"]["id"] == run["id"] && job["state"] == "ok").then_some(())
+        });
+    }
+}

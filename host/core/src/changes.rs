@@ -8,7 +8,7 @@ use crate::{
 /// Everything one blueprint changes. A store applies it in one commit, in the order of the fields.
 #[derive(Clone, Debug, Default)]
 pub struct Changes {
-    /// Services to create. One that exists already by the time of the commit is left as it is, without its jobs.
+    /// Services to create. Should one exist by the time of the commit, nothing is changed: that is a conflict.
     pub create: Vec<NewService>,
     /// Services whose blueprint values or links changed.
     pub update: Vec<ServiceUpdate>,
@@ -53,13 +53,25 @@ pub struct NewService {
 pub struct ServiceUpdate {
     /// Which.
     pub key: ServiceKey,
-    /// The fields that the blueprint names now.
+    /// What the change was planned on. Should that have changed by the time of the commit, nothing is changed: that is a
+    /// conflict, and the plan has to be made anew.
+    pub before: Before,
+    /// The fields that blueprints name now.
     pub applied: JsonText,
     /// What it is linked to now.
     pub links: Links,
     /// The job that puts the new values in place, with a [`patch`](NewJob::patch), and calls `processChange`. None if
     /// only links changed.
     pub job: Option<NewJob>,
+}
+
+/// What blueprints said of a service before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Before {
+    /// The fields that they named.
+    pub applied: JsonText,
+    /// What it was linked to.
+    pub links: Links,
 }
 
 /// A recurring action to set.

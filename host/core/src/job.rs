@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Id, JsonText, ServiceKey, Timestamp};
+use crate::{Id, JsonText, ServiceKey, Timestamp, schema::SchemaId};
 
 /// Where a job is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -227,10 +227,19 @@ pub struct NewJob {
     pub args: JsonText,
     /// Why.
     pub cause: Cause,
-    /// Changes to the service's data that happen with this job: an object of the fields to set. Only a blueprint
-    /// makes such jobs.
+    /// Changes to the service's data that happen with this job. Only a blueprint makes such jobs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub patch: Option<JsonText>,
+    pub patch: Option<Patch>,
+}
+
+/// Changes to a service's data.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Patch {
+    /// An object of the fields to set.
+    pub values: JsonText,
+    /// The schema by which they were read; the data may be of another one by the time they change.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schema: Option<SchemaId>,
 }
 
 /// A job and its whole record. Its JSON is what the API shows.
@@ -277,7 +286,7 @@ pub struct Job {
     pub strict: bool,
     /// See [`NewJob::patch`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub patch: Option<JsonText>,
+    pub patch: Option<Patch>,
     /// What the last attempt cost.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub usage: Option<Usage>,

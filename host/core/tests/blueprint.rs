@@ -86,7 +86,7 @@ fn apply(changes: Changes, current: &mut Current) {
         (service.applied, service.links) = (update.applied, update.links);
         if let Some(patch) = update.job.and_then(|job| job.patch) {
             let mut data = service.data.value();
-            data.as_object_mut().unwrap().extend(patch.value().as_object().unwrap().clone());
+            data.as_object_mut().unwrap().extend(patch.values.value().as_object().unwrap().clone());
             service.data = JsonText::from(&data);
         }
     }
@@ -204,7 +204,7 @@ fn a_value_counts_as_changed_against_the_blueprint_not_against_the_live_data() {
     let job = changed.changes.update[0].job.clone().unwrap();
     assert_eq!(job.action, "processChange");
     assert_eq!(job.args.value(), json!({"changes": {"msg": {"old": "live", "new": "b"}}}));
-    assert_eq!(job.patch.unwrap().as_str(), r#"{"msg":"b"}"#);
+    assert_eq!(job.patch.unwrap().values.as_str(), r#"{"msg":"b"}"#);
     apply(changed.changes, &mut current);
     assert!(plan("actproducer__p1: {msg: b}", &current).changes.is_empty());
 }

@@ -8,7 +8,7 @@ use ays_core::{
     event::{Channel, EventRecord, NewEvent},
     filter::{EventFilter, Subscription},
     id::IdSource,
-    job::{Cause, Failure, FailureKind, Job, JobState, Level, LogLine, NewJob, Usage},
+    job::{Cause, Failure, FailureKind, Job, JobState, Level, LogLine, NewJob, Patch, Usage},
     retry::{RetryPolicy, Verdict},
     service::{ActionStatus, Links, Service},
 };
@@ -203,7 +203,7 @@ fn new_job(cause: Cause) -> NewJob {
         args: JsonText::parse(" [1.0, 12345678901234567890123, \"\\u00e9\\n\", {\"b\": 1, \"a\": 1}] ")
             .unwrap(),
         cause,
-        patch: Some(JsonText::empty_object()),
+        patch: Some(Patch { values: JsonText::empty_object(), schema: None }),
     }
 }
 

@@ -1,11 +1,11 @@
 //! The actors in service, and new versions of them.
 
-use std::sync::Arc;
+use std::time::Duration;
 
 use axum::{
     Json,
-    body::Bytes,
-    extract::{State, rejection::BytesRejection},
+    body::to_bytes,
+    extract::{Request, State},
     http::{StatusCode, Uri},
 };
 use ays_store::{Page, Paging};
@@ -21,8 +21,8 @@ use crate::{
     upgrade::{Upgraded, UploadError},
 };
 
-/// The greatest component, in bytes.
-pub(super) const COMPONENT: usize = 256 << 20;
+/// How long a component may take to come.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 fn view(context: &Context, name: &str, loaded: &Loaded) -> Value {
     let actor = &loaded.actor;
@@ -69,18 +69,28 @@ pub(super) async fn show(State(context): State<Context>, Named(name): Named) -> 
 }
 
 /// Puts a version into service: the body is the component.
-pub(super) async fn upload(
-    State(context): State<Context>,
-    body: Result<Bytes, BytesRejection>,
-) -> Answer<Upgraded> {
-    let body = body.map_err(|refused| {
-        let message = format!("{}; a component has at most {COMPONENT} bytes", refused.body_text());
-        ApiError::refused(refused.status(), message)
-    })?;
+pub(super) async fn upload(State(context): State<Context>, request: Request) -> Answer<Upgraded> {
     if !*context.ready.borrow() {
         return Err(ApiError::starting());
     }
-    let upgraded = context.upgrades.upload(Arc::from(&*body)).await.map_err(|error| match error {
+    let upgrades = &context.upgrades;
+    // Before any of it is read, and one at a time: what comes is held in memory.
+    let turn = upgrades
+        .accept_upload()
+        .await
+        .map_err(|why| ApiError::refused(StatusCode::UNPROCESSABLE_ENTITY, why))?;
+    let most = upgrades.component_bytes();
+    let limit = usize::try_from(most).unwrap_or(usize::MAX);
+    let body = tokio::time::timeout(PATIENCE, to_bytes(request.into_body(), limit)).await.map_err(|_| {
+        let message = format!("the component has not come within {} s", PATIENCE.as_secs());
+        ApiError::refused(StatusCode::REQUEST_TIMEOUT, message)
+    })?;
+    let body = body.map_err(|error| {
+        let message =
+            format!("{error}; a component has at most {most} bytes here, as `serve --component-size` has it");
+        ApiError::refused(StatusCode::PAYLOAD_TOO_LARGE, message)
+    })?;
+    let upgraded = upgrades.upload(turn, body.into()).await.map_err(|error| match error {
         UploadError::Refused(why) => ApiError::refused(StatusCode::UNPROCESSABLE_ENTITY, why),
         UploadError::NotKept(why) => {
             let message = format!("{why:#}; nothing was changed");

@@ -9,11 +9,9 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{ApiError, Body, Context, body};
-use ays_core::{blueprint::Step, capability::Shortfall, problem::Problem};
-
 use crate::{
+    applier::{Done, Needing, NotApplied},
     apply::{self, Source},
-    granting,
 };
 
 #[derive(Deserialize)]
@@ -54,29 +52,30 @@ pub(super) async fn apply(
             .map_err(|e| ApiError::invalid(format!("the blueprint is not UTF-8: {e}")))?;
         vec![Source { name: "blueprint".into(), text }]
     };
-    let Context { store, granting, .. } = &context;
-    let actors = &*context.actors.now();
-    let refuse = |problems: Vec<Problem>| {
-        let what =
-            format!("{} in the blueprints; nothing was changed", apply::count(problems.len(), "problem"));
-        ApiError::problems(what, json!(problems))
-    };
-    let plan = apply::plan(&sources, store.as_ref(), actors, granting).await?.map_err(refuse)?;
-    let shortfalls = granting.shortfalls(&plan, granting::manifests(&plan.actors, actors));
-    if !shortfalls.is_empty() && !options.grant {
-        return Err(refuse(granting::problems(&shortfalls, &sources)));
-    }
-    let mut steps = plan.steps.clone();
-    let granted = |shortfall: &Shortfall| Step::Grant {
-        actor: shortfall.actor.to_string(),
-        granted: shortfall.missing.clone().into(),
-    };
-    steps.extend(shortfalls.iter().filter(|shortfall| !shortfall.missing.is_empty()).map(granted));
-    let steps = json!(steps);
+    let Context { applier, .. } = context;
+    let actors = context.actors.now();
     if options.dry_run {
-        return Ok(Json(json!({"applied": false, "steps": steps})));
+        let prepared = applier.prepare(&sources, &actors, Needing::Named, options.grant).await?;
+        return Ok(Json(json!({"applied": false, "steps": prepared.steps()})));
     }
-    granting.grant(&plan, &shortfalls, store.as_ref()).await?;
-    let applied = apply::apply(plan, store.as_ref()).await?;
+    // To its end, also when the one who asked does not wait for it.
+    let applying = tokio::spawn(async move {
+        let done = applier.apply(&sources, &actors, Needing::Named, options.grant).await?;
+        applier.until_set_up(&done).await?;
+        Ok::<_, NotApplied>(done)
+    });
+    let Done { steps, applied, .. } = applying.await.map_err(|died| ApiError::died(&died))??;
     Ok(Json(json!({"applied": true, "steps": steps, "jobs": applied.jobs, "runs": applied.runs})))
+}
+
+impl From<NotApplied> for ApiError {
+    fn from(refused: NotApplied) -> Self {
+        match refused {
+            NotApplied::Store(error) => error.into(),
+            NotApplied::Faults(problems) | NotApplied::Grants(problems) => {
+                let number = apply::count(problems.len(), "problem");
+                Self::problems(format!("{number} in the blueprints; nothing was changed"), json!(problems))
+            }
+        }
+    }
 }

@@ -45,6 +45,12 @@ impl ApiError {
         Self { status, code: "invalid", message: message.into(), problems: None }
     }
 
+    /// 500: what was to be done panicked.
+    pub fn died(died: &tokio::task::JoinError) -> Self {
+        let status = StatusCode::INTERNAL_SERVER_ERROR;
+        Self { status, code: "host", message: format!("the host failed: {died}"), problems: None }
+    }
+
     /// 422: it is understood, and has these faults.
     pub fn problems(message: impl Into<String>, problems: serde_json::Value) -> Self {
         let status = StatusCode::UNPROCESSABLE_ENTITY;

@@ -3,6 +3,7 @@
 mod actors;
 mod ask;
 mod blueprints;
+mod browser;
 mod error;
 mod events;
 mod listener;
@@ -19,6 +20,7 @@ use axum::{
     body::Bytes,
     extract::{DefaultBodyLimit, State, rejection::BytesRejection},
     http::StatusCode,
+    middleware,
     routing::{get, post},
 };
 use ays_core::manifest::LimitPolicy;
@@ -26,10 +28,10 @@ use ays_store::Store;
 use serde_json::json;
 use tokio::sync::watch;
 
-pub use self::{error::ApiError, listener::Bounded, view::JobView};
+pub use self::{browser::Names, error::ApiError, listener::Bounded, view::JobView};
 use crate::{
-    actors::Loaded, clock, dispatcher::Cancels, door::command_queue, granting::Granting, hub::Hub,
-    live::Live, upgrade::Upgrades,
+    actors::Loaded, applier::Applier, clock, dispatcher::Cancels, door::command_queue, granting::Granting,
+    hub::Hub, live::Live, upgrade::Upgrades,
 };
 
 /// The greatest body of a request, in bytes.
@@ -44,7 +46,9 @@ pub struct Context {
     pub actors: Live,
     /// New versions of them.
     pub upgrades: Arc<Upgrades>,
-    /// What they are granted.
+    /// Applies blueprints.
+    pub applier: Arc<Applier>,
+    /// What actors are granted.
     pub granting: Arc<Granting>,
     /// What jobs may use.
     pub limits: LimitPolicy,
@@ -60,13 +64,12 @@ pub struct Context {
     pub queue: Option<command_queue::StatusReader>,
 }
 
-/// The API's routes.
-pub fn router(context: Context) -> Router {
-    let upload = post(actors::upload).layer(DefaultBodyLimit::max(actors::COMPONENT));
+/// The API's routes, for those who ask by these names.
+pub fn router(context: Context, names: Names) -> Router {
     Router::new()
         .route("/api/v1/events", post(events::accept).get(lists::events))
         .route("/api/v1/events/{id}", get(lists::event))
-        .route("/api/v1/actors", get(actors::list).merge(upload))
+        .route("/api/v1/actors", get(actors::list).post(actors::upload))
         .route("/api/v1/actors/{name}", get(actors::show))
         .route("/api/v1/actors/{name}/release", post(actors::release))
         .route("/api/v1/services", get(lists::services))
@@ -97,6 +100,7 @@ pub fn router(context: Context) -> Router {
         })
         .fallback(|| async { ApiError::not_found("there is nothing here; the API begins at /api/v1/") })
         .layer(DefaultBodyLimit::max(BODY))
+        .layer(middleware::from_fn_with_state(names, browser::guard))
         .with_state(context)
 }
 

@@ -45,6 +45,10 @@ pub(super) struct Args {
     /// Where the HTTP API listens: ADDR:PORT or NAME:PORT; port 0 takes a free one
     #[arg(long, value_name = "ADDR", env = "AYS_LISTEN", default_value = "127.0.0.1:8642", value_parser = listen)]
     listen: SocketAddr,
+    /// Further names by which the API may be asked while it listens on a loopback address, as a proxy in front of it does;
+    /// localhost and 127.0.0.1 always may. Others are refused, since a web page's own name can be made to lead here
+    #[arg(long, value_name = "NAME", env = "AYS_ALLOW_HOST", value_delimiter = ',')]
+    allow_host: Vec<String>,
     /// The namespace to serve
     #[arg(long, value_name = "NS", env = "AYS_NAMESPACE", default_value = "default", value_parser = namespace)]
     namespace: String,
@@ -177,6 +181,7 @@ pub(super) fn run(args: Args) -> anyhow::Result<()> {
         trust: args.trust.keys(),
         store: args.store,
         listen: args.listen,
+        allow_hosts: args.allow_host,
         namespace: args.namespace,
         cache: (args.code_cache.as_os_str() != "none").then_some(args.code_cache),
         grants: granting::own(args.grants.as_deref())?,

@@ -19,12 +19,14 @@ use ays_engine::{Instance, Invocation, Pairs};
 use ays_store::{Paging, ServiceQuery, Settled};
 use tracing::{debug, error, info, warn};
 
-use super::Dispatcher;
+use super::{
+    Dispatcher,
+    form::{self, Form},
+};
 use crate::{
     actors::Loaded,
     clock,
     quarantine::{self, Held, Suspicion},
-    upgrade::fit,
 };
 
 /// However often and soon a manifest wants its jobs tried again: a stranger's must not keep the disk busy for ever.
@@ -100,22 +102,20 @@ impl Dispatcher {
             spec.map_or_else(|| policy.of(manifest), |spec| policy.of_action(manifest, spec))
         });
         // Data of another schema come into the form of this version's in the same turn in which they are first used.
-        let (fitted, misfit) = match loaded {
+        let (form, misfit) = match loaded {
             Some(loaded) if spec.is_some() || job.patch.is_some() => {
-                match fit(loaded, &data.json, data.schema.as_ref(), &limits).await {
-                    Ok(fitted) => (fitted.map(|fitted| (fitted.data, loaded.schema.clone())), None),
+                match form::of(loaded, data, job.patch.as_ref(), &limits).await {
+                    Ok(form) => (form, None),
                     Err(failure) if failure.kind == FailureKind::Host => {
                         return put_off(job, failure.message);
                     }
-                    Err(failure) => (None, Some(failure)),
+                    Err(failure) => (Form::default(), Some(failure)),
                 }
             }
-            _ => (None, None),
+            _ => (Form::default(), None),
         };
-        let (fitted, schema) = fitted.unzip();
-        let data = fitted.as_ref().unwrap_or(&data.json);
-        let patched = job.patch.as_ref().map(|patch| patch_object(data, patch));
-        let data = patched.as_ref().unwrap_or(data);
+        let Form { data: changed, schema } = form;
+        let data = changed.as_ref().unwrap_or(&data.json);
         let turn = match (loaded, spec) {
             (None, _) => return without_actor(job),
             (Some(loaded), _) if let Some(failure) = misfit => {
@@ -158,7 +158,7 @@ impl Dispatcher {
                 turn
             }
         };
-        let mut settled = self.settle(job, turn, spec, patched.or(fitted));
+        let mut settled = self.settle(job, turn, spec, changed);
         if settled.job.state == JobState::Ok {
             settled.effects.extend(schema.map(Effect::SetSchema));
         }
@@ -211,7 +211,7 @@ impl Dispatcher {
         mut job: Job,
         turn: Turn,
         spec: Option<&ActionSpec>,
-        patched: Option<JsonText>,
+        changed: Option<JsonText>,
     ) -> Settled {
         let now = clock::now();
         job.finished_at = Some(now);
@@ -224,7 +224,7 @@ impl Dispatcher {
                 job.error = None;
                 job.result = (result.as_str() != "null").then_some(result);
                 debug!(service = %job.service, action = job.action, job = %job.id, "ok");
-                Settled { job, data: turn.data.or(patched), effects: turn.effects, after: None }
+                Settled { job, data: turn.data.or(changed), effects: turn.effects, after: None }
             }
             Err(failure) => {
                 match self.verdict(&job, &failure, spec) {
@@ -331,18 +331,6 @@ fn no_turn(outcome: Result<JsonText, Failure>) -> Turn {
         effects: Vec::new(),
         logs: Vec::new(),
         usage: ays_core::job::Usage::default(),
-    }
-}
-
-/// The object with the members of `patch` put in place.
-fn patch_object(object: &JsonText, patch: &JsonText) -> JsonText {
-    use serde_json::Value;
-    match (object.value(), patch.value()) {
-        (Value::Object(mut object), Value::Object(patch)) => {
-            object.extend(patch);
-            object.into()
-        }
-        (_, patch) => JsonText::from(&patch),
     }
 }
 

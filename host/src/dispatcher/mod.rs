@@ -11,6 +11,7 @@
 mod attempt;
 mod cancels;
 mod commits;
+mod form;
 mod kept;
 mod rates;
 mod residents;

@@ -24,7 +24,10 @@ use ays_engine::Engine;
 use ays_package::Trust;
 use ays_store::{Paging, ServiceQuery, Store};
 use serde::Serialize;
-use tokio::{runtime, sync::Mutex};
+use tokio::{
+    runtime,
+    sync::{Mutex, OwnedSemaphorePermit, Semaphore},
+};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
@@ -117,7 +120,14 @@ pub struct Upgrades {
     /// The files of the folder. Locked while a version is looked at and put into service: one at a time.
     files: Mutex<BTreeMap<PathBuf, Known>>,
     refused: Lock<Vec<Refused>>,
+    /// One at a time.
+    uploads: Arc<Semaphore>,
 }
+
+/// The right to upload.
+pub struct UploadTurn(
+    #[expect(dead_code, reason = "it is given back when it is dropped")] Option<OwnedSemaphorePermit>,
+);
 
 /// What is known of a file.
 struct Known {
@@ -148,8 +158,18 @@ impl Upgrades {
     ) -> Arc<Self> {
         let known = |stamp| Known { stamp, state: State::Settled };
         let files = seen.0.into_iter().map(|(file, stamp)| (file, known(stamp))).collect();
-        let refused = Lock::default();
-        Arc::new(Self { settings, engine, live, granting, store, guests, files: Mutex::new(files), refused })
+        let (refused, uploads) = (Lock::default(), Arc::new(Semaphore::new(1)));
+        Arc::new(Self {
+            settings,
+            engine,
+            live,
+            granting,
+            store,
+            guests,
+            files: Mutex::new(files),
+            refused,
+            uploads,
+        })
     }
 
     /// Looks at the folder again and again.
@@ -170,16 +190,36 @@ impl Upgrades {
         }
     }
 
+    /// The greatest component, in bytes.
+    pub fn component_bytes(&self) -> u64 {
+        self.engine.component_bytes()
+    }
+
+    /// Waits until it is the turn of another upload.
+    ///
+    /// # Errors
+    /// Why there are none on this host.
+    pub async fn accept_upload(&self) -> Result<UploadTurn, String> {
+        if self.settings.trust.is_some() {
+            let why = "this host loads signed components alone (`serve --trust`), and what comes by the API has no signature; \
+                       put the component and its signature into the actors' folder";
+            return Err(why.into());
+        }
+        // It is never closed.
+        Ok(UploadTurn(self.uploads.clone().acquire_owned().await.ok()))
+    }
+
     /// Puts a version into service, and into the folder, where it is found at the next start.
     ///
     /// # Errors
     /// If it is no actor, or not granted what it asks for, or its services' data do not fit; or if it cannot be written.
-    pub async fn upload(&self, wasm: Arc<[u8]>) -> Result<Upgraded, UploadError> {
+    pub async fn upload(&self, _turn: UploadTurn, component: Vec<u8>) -> Result<Upgraded, UploadError> {
         let mut files = self.files.lock().await;
         let refuse = |refused: Refused| UploadError::Refused(self.refuse(refused));
         // Only its folder says who signed it.
-        let package = PackageFile { component: wasm.to_vec(), signature: None };
-        let mut loaded = self.load(None, package).await.map_err(|why| refuse(refused(None, None, why)))?;
+        let package = Arc::new(PackageFile { component, signature: None });
+        let mut loaded =
+            self.load(None, package.clone()).await.map_err(|why| refuse(refused(None, None, why)))?;
         let name = loaded.name().to_owned();
         let before = self.live.now().get(&name).cloned();
         loaded.file = match &before {
@@ -189,7 +229,7 @@ impl Upgrades {
         self.examine(&loaded).await.map_err(|why| refuse(refused(None, Some(&loaded), why)))?;
         let file = loaded.file.clone();
         let placed = tokio::task::spawn_blocking(move || {
-            folder::place(&wasm, &file)?;
+            folder::place(&package.component, &file)?;
             Stamp::of(&file).with_context(|| format!("cannot read {}", file.display()))
         });
         let stamp = placed
@@ -253,7 +293,7 @@ impl Upgrades {
             return State::Changed;
         }
         let loaded = match package {
-            Ok(Ok(package)) => self.load(Some(file), package).await,
+            Ok(Ok(package)) => self.load(Some(file), Arc::new(package)).await,
             Ok(Err(why)) => Err(why),
             Err(died) => Err(died.into()),
         };
@@ -282,7 +322,7 @@ impl Upgrades {
     }
 
     /// Compiles a component, and asks it what it is. Meanwhile the guests' threads do what they do.
-    async fn load(&self, file: Option<&Path>, package: PackageFile) -> anyhow::Result<Loaded> {
+    async fn load(&self, file: Option<&Path>, package: Arc<PackageFile>) -> anyhow::Result<Loaded> {
         let (engine, guests) = (self.engine.clone(), self.guests.clone());
         let (file, trust) = (file.unwrap_or(Path::new("")).to_owned(), self.settings.trust.clone());
         let load = move || guests.block_on(Loaded::new(&engine, &file, &package, trust.as_ref()));

@@ -18,9 +18,9 @@ use super::{
 use crate::{
     JsonText, ServiceKey, Timestamp,
     capability::Granted,
-    changes::{Changes, NewSchedule, NewService, ServiceUpdate},
+    changes::{Before, Changes, NewSchedule, NewService, ServiceUpdate},
     filter::{EventFilter, Subscription},
-    job::{Cause, JobState, NewJob},
+    job::{Cause, JobState, NewJob, Patch},
     manifest::{Manifest, STANDARD_ACTIONS},
     problem::{MOST_PROBLEMS, Problem, list, nearest, report},
     run::{NewRun, Run, Task},
@@ -333,12 +333,18 @@ impl<'a> Planner<'a> {
             action: "processChange".into(),
             args: JsonText::from(&json!({"changes": changes})),
             cause: cause(wanted.file),
-            patch: Some(JsonText::from(patch)),
+            patch: Some(Patch { values: JsonText::from(patch), schema: Some(wanted.manifest.schema_id()) }),
         });
         if let Some(service) = self.world.get_mut(key) {
             service.links = links.clone();
         }
-        let update = ServiceUpdate { key: key.clone(), applied: JsonText::from(applied), links, job };
+        let update = ServiceUpdate {
+            key: key.clone(),
+            before: Before { applied: service.applied.clone(), links: service.links.clone() },
+            applied: JsonText::from(applied),
+            links,
+            job,
+        };
         self.plan.changes.update.push(update);
     }
 

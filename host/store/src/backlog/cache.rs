@@ -40,5 +40,8 @@ impl Cache {
 
 fn cost(job: &Job) -> usize {
     let logs: usize = job.logs.iter().map(|line| line.message.len() + 40).sum();
-    RECORD_BYTES + job.args.as_str().len() + logs + job.patch.as_ref().map_or(0, |patch| patch.as_str().len())
+    RECORD_BYTES
+        + job.args.as_str().len()
+        + logs
+        + job.patch.as_ref().map_or(0, |patch| patch.values.as_str().len())
 }

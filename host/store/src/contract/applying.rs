@@ -2,11 +2,12 @@
 
 use ays_core::{
     JsonText,
-    changes::{Changes, NewSchedule, ServiceUpdate},
+    changes::{Before, Changes, NewSchedule, ServiceUpdate},
     filter::EventFilter,
     job::JobState,
     run::{NewRun, Task},
     schedule::Recurring,
+    service::Links,
 };
 
 use super::bed::*;
@@ -14,20 +15,18 @@ use crate::{Error, FilterQuery, Paging, RetentionPolicy, ScheduleQuery, ServiceQ
 
 pub async fn applying_creates_updates_and_subscribes_in_one_commit(mut bed: Bed) {
     bed.create(&["old"]).await;
-    let mut existing = new_service("old");
-    existing.data = json("{\"n\":9}");
-    existing.jobs = vec![new_job("old", "init")];
     let mut new = new_service("new");
     new.jobs = vec![new_job("new", "input"), new_job("new", "init")];
     let update = ServiceUpdate {
         key: key("old"),
+        before: before(),
         applied: json("{\"n\":1}"),
         links: Default::default(),
         job: Some(new_job("old", "processChange")),
     };
     let task = Task { service: key("new"), action: "install".into(), args: JsonText::empty_list() };
     let changes = Changes {
-        create: vec![existing, new],
+        create: vec![new],
         update: vec![update],
         filters: vec![(key("new"), EventFilter::new(name("went"), "on_went"))],
         schedules: vec![NewSchedule {
@@ -59,8 +58,13 @@ pub async fn applying_creates_updates_and_subscribes_in_one_commit(mut bed: Bed)
 
 pub async fn what_cannot_be_applied_changes_nothing(bed: Bed) {
     let filter = || EventFilter::new(name("went"), "on_went");
-    let update =
-        ServiceUpdate { key: key("nobody"), applied: json("{}"), links: Default::default(), job: None };
+    let update = ServiceUpdate {
+        key: key("nobody"),
+        before: before(),
+        applied: json("{}"),
+        links: Default::default(),
+        job: None,
+    };
     let schedule = NewSchedule {
         service: key("nobody"),
         action: "again".into(),
@@ -80,6 +84,33 @@ pub async fn what_cannot_be_applied_changes_nothing(bed: Bed) {
         assert!(bed.store.service(&key("a")).await.unwrap().is_none());
         assert!(bed.store.filters(FilterQuery::default(), all()).await.unwrap().items.is_empty());
     }
+}
+
+pub async fn what_was_changed_since_it_was_planned_is_a_conflict_and_changes_nothing(mut bed: Bed) {
+    bed.create(&["a", "other"]).await;
+    let update = |before: Before, n: u8| ServiceUpdate {
+        key: key("a"),
+        before,
+        applied: json(&format!("{{\"n\":{n}}}")),
+        links: Links { parent: Some(key("other")), ..Links::default() },
+        job: Some(new_job("a", "processChange")),
+    };
+    let updated = |update| Changes { update: vec![update], ..Changes::default() };
+    // Two blueprints were planned on the same; the first one is there.
+    bed.store.apply(updated(update(before(), 1)), bed.now).await.unwrap();
+    let first = Before { applied: json("{\"n\":1}"), links: update(before(), 1).links };
+    let created = Changes { create: vec![new_service("b"), new_service("a")], ..Changes::default() };
+    let half = Before { links: Links::default(), ..first.clone() };
+    for late in [updated(update(before(), 2)), updated(update(half, 2)), created] {
+        let refused = bed.store.apply(late, bed.now).await;
+        assert!(matches!(&refused, Err(Error::Conflict(what)) if what.contains("act__a")), "{refused:?}");
+    }
+    bed.reopen().await;
+    let found = bed.store.service(&key("a")).await.unwrap().unwrap();
+    assert_eq!((found.applied.as_str(), &found.links), ("{\"n\":1}", &first.links));
+    assert!(bed.store.service(&key("b")).await.unwrap().is_none());
+    bed.store.apply(updated(update(first, 3)), bed.now).await.unwrap();
+    assert_eq!(bed.peek().await, ["a/processChange", "a/processChange"]);
 }
 
 pub async fn retention_keeps_the_number_and_the_age_it_is_told(mut bed: Bed) {

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use ays_core::{
     EventName, Id, JsonText, ServiceKey, Timestamp,
-    changes::{Changes, NewService},
+    changes::{Before, Changes, NewService},
     event::NewEvent,
     filter::EventFilter,
     job::{Cause, Failure, FailureKind, Job, JobState, NewJob},
@@ -131,6 +131,11 @@ pub(super) fn name(event: &str) -> EventName {
 
 pub(super) fn json(text: &str) -> JsonText {
     JsonText::parse(text).unwrap()
+}
+
+/// What blueprints have said of a [`new_service`].
+pub(super) fn before() -> Before {
+    Before { applied: JsonText::empty_object(), links: Default::default() }
 }
 
 pub(super) fn new_service(name: &str) -> NewService {

@@ -6,7 +6,7 @@ use ays_core::{
     changes::{Changes, NewSchedule},
     event::{MAX_DEPTH, NewEvent},
     filter::EventFilter,
-    job::{Cause, JobState, NewJob},
+    job::{Cause, JobState, NewJob, Patch},
     run::{NewRun, Task},
     schedule::{Missed, Recurring},
     schema::Schema,
@@ -124,7 +124,7 @@ pub async fn what_was_made_on_the_data_of_a_void_attempt_is_void_and_done_again(
 
 pub async fn a_failed_job_is_in_the_history_and_the_dead_letter_list_and_can_be_retried(mut bed: Bed) {
     bed.create(&["a"]).await;
-    let patch = Some(json("{\"n\":5}"));
+    let patch = Some(Patch { values: json("{\"n\":5}"), schema: None });
     let job = NewJob { patch: patch.clone(), ..new_job("a", "go") };
     bed.store.accept(Batch { jobs: vec![job], ..Batch::default() }, bed.now).await.unwrap();
     let first = bed.take_one().await;

@@ -85,6 +85,7 @@ macro_rules! contract {
         $crate::contract!(@module $place, applying,
             applying_creates_updates_and_subscribes_in_one_commit
             what_cannot_be_applied_changes_nothing
+            what_was_changed_since_it_was_planned_is_a_conflict_and_changes_nothing
             retention_keeps_the_number_and_the_age_it_is_told
         );
         $crate::contract!(@module $place, asking,

@@ -203,11 +203,13 @@ impl Both {
         let possible = changes.filters.iter().all(|(key, _)| there(key))
             && changes.schedules.iter().all(|new| there(&new.service))
             && changes.update.iter().all(|update| there(&update.key));
+        let conflict = changes.create.iter().any(|new| self.reference.services.contains_key(&new.key));
         match self.bed.store.apply(changes.clone(), now).await {
             Ok(applied) => {
-                assert!(possible);
+                assert!(possible && !conflict);
                 self.reference.apply(changes, &applied.runs, now);
             }
+            Err(Error::Conflict(why)) => assert!(conflict, "{why}"),
             Err(error) => assert!(!possible && matches!(error, Error::NotFound(_)), "{error}"),
         }
     }
@@ -245,6 +247,7 @@ impl Both {
                 }
                 changes.update.extend(update.map(|service| ServiceUpdate {
                     key: key(SERVICES[service]),
+                    before: before(),
                     applied: json("{}"),
                     links: Default::default(),
                     job: Some(new_job(SERVICES[service], "go")),

@@ -21,6 +21,7 @@ impl<W: World> Decider<'_, W> {
         self.group.changes += 1;
         let mut applied = Applied::default();
         for new in &changes.create {
+            // The same twice is one.
             if self.world.service(&new.key)?.is_some() {
                 continue;
             }
@@ -63,8 +64,24 @@ impl<W: World> Decider<'_, W> {
         Ok(applied)
     }
 
-    /// Everything that changes must be there.
+    /// Everything that changes must be there, and as it was when the change was planned.
     fn check(&mut self, changes: &Changes) -> Result<(), W::Stop> {
+        let meanwhile = |key: &ServiceKey, what| {
+            Error::Conflict(format!("the service `{key}` was {what} meanwhile; plan the change anew"))
+        };
+        for new in &changes.create {
+            if self.world.service(&new.key)?.is_some() {
+                return Err(meanwhile(&new.key, "created").into());
+            }
+        }
+        for update in &changes.update {
+            if let Some(known) = self.world.service(&update.key)?
+                && (known.service.applied != update.before.applied
+                    || known.service.links != update.before.links)
+            {
+                return Err(meanwhile(&update.key, "changed by another blueprint").into());
+            }
+        }
         let created: HashSet<_> = changes.create.iter().map(|new| &new.key).collect();
         let updated = changes.update.iter().map(|update| (&update.key, "to be updated"));
         let filters = changes.filters.iter().map(|(key, _)| (key, "to get an event filter"));

@@ -166,7 +166,7 @@ impl<W: World> Decider<'_, W> {
         let Some(patch) = &job.patch else { return Ok(()) };
         let Some(known) = self.world.service(&job.service)? else { return Ok(()) };
         let (Value::Object(mut applied), Value::Object(patch)) =
-            (known.service.applied.value(), patch.value())
+            (known.service.applied.value(), patch.values.value())
         else {
             return Ok(());
         };

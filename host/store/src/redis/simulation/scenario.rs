@@ -8,7 +8,7 @@ use std::{
 
 use ays_core::{
     Id, JsonText, Timestamp,
-    changes::{Changes, NewSchedule, NewService, ServiceUpdate},
+    changes::{Before, Changes, NewSchedule, NewService, ServiceUpdate},
     event::NewEvent,
     filter::EventFilter,
     run::{NewRun, Task},
@@ -307,10 +307,13 @@ impl Scenario {
         let Some(host) = self.any(Host::is_open) else { return };
         let world = &self.world;
         let key = world.services[world.chance().index(world.services.len())].clone();
-        let update =
-            ServiceUpdate { key, applied: JsonText::empty_object(), links: Links::default(), job: None };
-        let changes = Changes { update: vec![update], ..Changes::default() };
-        drop(host.ask(world, |store, now| async move { store.apply(changes, now).await.is_ok() }));
+        drop(host.ask(world, |store, now| async move {
+            let Ok(Some(service)) = store.service(&key).await else { return false };
+            let before = Before { applied: service.applied.clone(), links: service.links.clone() };
+            let update =
+                ServiceUpdate { key, before, applied: service.applied, links: service.links, job: None };
+            store.apply(Changes { update: vec![update], ..Changes::default() }, now).await.is_ok()
+        }));
     }
 
     fn run(&self) {
