@@ -62,10 +62,12 @@ redis:
     else echo "{{ redis_hint }}" >&2; exit 1; fi
     @tests/newer-redis
 
-# Serve a hundred hostile components, and print what a neighbour notices and how much memory the host takes
+# Serve a hundred hostile components, and print how much memory the host takes and what a neighbour notices (ten minutes)
 hostile: wasm-target
     cargo build
     cargo test -p ays-tests --test hostile_components -- --nocapture
+    cargo build --release
+    cargo bench -p ays-tests --bench neighbour
 
 # Fetch an OCI registry for the tests into target/tools, where the machine has none
 registry:
