@@ -179,7 +179,8 @@ fn a_changed_blueprint_changes_the_data_once_and_leaves_alone_what_actions_did()
     std::fs::write(&file, "probe__a:\n  count: 50\n").expect("cannot write");
     let told = host.cli_ok(&["apply", &file.display().to_string()]);
     assert!(told.contains("50"), "{told}");
-    assert_eq!(data(&host, "probe__a")["count"], 50);
+    // The change is a job in the service's mailbox; applying does not wait for that.
+    host.until("the change is made", |host| (data(host, "probe__a")["count"] == 50).then_some(()));
 }
 
 #[test]
