@@ -158,6 +158,12 @@ pub struct Failure {
     /// The wasm frames, innermost first, with the functions' names where the component has them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub backtrace: Vec<String>,
+    /// The limit that it met, by its name in a manifest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<String>,
+    /// The kind of capability that it was denied: the first word of one, as `http`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub capability: Option<String>,
     /// Whether another attempt may succeed.
     #[serde(default = "yes")]
     pub retry: bool,
@@ -170,7 +176,14 @@ fn yes() -> bool {
 impl Failure {
     /// A failure without backtrace that may be retried.
     pub fn new(kind: FailureKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), backtrace: Vec::new(), retry: true }
+        let message = message.into();
+        Self { kind, message, backtrace: Vec::new(), limit: None, capability: None, retry: true }
+    }
+
+    /// The same, for having met this limit.
+    #[must_use]
+    pub fn of_limit(self, limit: &str) -> Self {
+        Self { limit: Some(limit.into()), ..self }
     }
 
     /// The same, but not to be retried.

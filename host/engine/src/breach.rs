@@ -69,7 +69,8 @@ fn read(error: &Error) -> (Failure, Option<&'static str>) {
     } else {
         (FailureKind::Trap, error.root_cause().to_string(), None)
     };
-    (Failure { backtrace: frames(error), ..Failure::new(kind, message) }, limit)
+    let failure = Failure { backtrace: frames(error), ..Failure::new(kind, message) };
+    (Failure { limit: limit.map(str::to_owned), ..failure }, limit)
 }
 
 /// The limits that wasmtime keeps by itself tell of a breach by their words alone.

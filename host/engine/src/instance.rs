@@ -153,9 +153,10 @@ impl Instance {
         let mut outcome = match returned {
             Ok(Ok(result)) => read_result(&result, &limits, &known),
             Ok(Err(types::Failure { message, retry })) => {
-                let denied = call.as_ref().is_some_and(|call| call.denials.explain(&message));
-                let kind = if denied { FailureKind::Denied } else { FailureKind::App };
-                Err(Failure { retry, ..Failure::new(kind, cut(message)) })
+                let denied = call.as_ref().and_then(|call| call.denials.explain(&message));
+                let kind = if denied.is_some() { FailureKind::Denied } else { FailureKind::App };
+                let capability = denied.map(str::to_owned);
+                Err(Failure { retry, capability, ..Failure::new(kind, cut(message)) })
             }
             Err(error) => Err(breach::failure(&error)),
         };
@@ -203,7 +204,7 @@ fn read_result(text: &str, limits: &Limits, known: &Known) -> Result<JsonText, F
             limits.data_bytes,
             breach::raise("data_bytes")
         );
-        return Err(Failure::new(FailureKind::Limit, message));
+        return Err(Failure::new(FailureKind::Limit, message).of_limit("data_bytes"));
     }
     let (json, mut value) = JsonText::parse_value(text)
         .map_err(|e| Failure::new(FailureKind::App, format!("the action's result is not JSON: {e}")))?;

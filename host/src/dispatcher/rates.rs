@@ -62,7 +62,7 @@ impl Rates {
                  events_per_s=N`)",
                 limits.events_per_s
             );
-            return Err(Failure::new(FailureKind::Limit, message));
+            return Err(Failure::new(FailureKind::Limit, message).of_limit("events_per_s"));
         }
         let full_s = if rate > 0.0 { (most - left) / rate } else { f64::INFINITY };
         *bucket = Bucket { tokens: left, at: now, full_s };

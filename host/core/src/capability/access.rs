@@ -106,6 +106,13 @@ impl fmt::Display for Denied {
 
 impl std::error::Error for Denied {}
 
+impl Denied {
+    /// What would be needed.
+    pub fn capability(&self) -> &Capability {
+        &self.0.capability
+    }
+}
+
 impl Access {
     pub(super) fn new(manifest: &Manifest, granted: Granted, denied: Capabilities) -> Self {
         Self {

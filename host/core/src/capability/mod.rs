@@ -72,6 +72,17 @@ impl InvalidCapability {
 const KINDS: [&str; 5] = ["http", "secret", "emit", "listen", "kv"];
 
 impl Capability {
+    /// Its first word.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Http(_) => "http",
+            Self::Secret(_) => "secret",
+            Self::Emit(_) => "emit",
+            Self::Listen(_) => "listen",
+            Self::Kv => "kv",
+        }
+    }
+
     /// Whether whoever has this one has the other one, too.
     pub fn covers(&self, other: &Self) -> bool {
         match (self, other) {

@@ -32,29 +32,30 @@ use crate::{bindings::ays::actor::capabilities::Host as Capabilities, log_buffer
 /// The most denials of one job that are remembered.
 const DENIALS: usize = 100;
 
-/// Why requests of the present job were denied, the last one last.
+/// What the present job was denied, the last one last: in words, and the kind of capability.
 #[derive(Clone, Default)]
-pub(crate) struct Denials(Arc<Mutex<Vec<String>>>);
+pub(crate) struct Denials(Arc<Mutex<Vec<(String, &'static str)>>>);
 
 impl Denials {
     pub(crate) fn add(&self, denied: &Denied) -> String {
         let text = denied.to_string();
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        all.retain(|known| *known != text);
+        all.retain(|(known, _)| *known != text);
         if all.len() >= DENIALS {
             all.remove(0);
         }
-        all.push(text.clone());
+        all.push((text.clone(), denied.capability().kind()));
         text
     }
 
     fn last(&self) -> Option<String> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).last().cloned()
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).last().map(|(text, _)| text.clone())
     }
 
-    /// Whether a failure's message tells of one of them.
-    pub(crate) fn explain(&self, message: &str) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().any(|denial| message.contains(denial))
+    /// The kind of capability of the denial that a failure's message tells of, if it tells of one.
+    pub(crate) fn explain(&self, message: &str) -> Option<&'static str> {
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.iter().find(|(denial, _)| message.contains(denial.as_str())).map(|(_, kind)| *kind)
     }
 }
 
