@@ -10,6 +10,7 @@
 //! | recurring actions and retries that fall due | [`scheduler`] |
 //! | ways for events to come in | [`door`], [`api`] |
 //! | what people see: HTTP API, command line, log | [`api`], [`cli`], [`log`] |
+//! | what is counted and measured | [`metrics`] |
 //! | all of it together, from start to drain | [`serve`] |
 
 pub mod actors;
@@ -24,6 +25,7 @@ pub mod granting;
 pub mod hub;
 pub mod live;
 pub mod log;
+pub mod metrics;
 pub mod package;
 pub mod quarantine;
 pub mod runs;

@@ -22,6 +22,7 @@ use crate::{
     granting::Granting,
     hub::{Happening, Hub},
     live::Live,
+    metrics::{Door, Metrics},
     quarantine::Quarantine,
     runs, scheduler,
     secrets::Sources,
@@ -122,6 +123,7 @@ async fn run(
     guests: &runtime::Handle,
     stop: &CancellationToken,
 ) -> anyhow::Result<()> {
+    let metrics = Metrics::new().context("cannot measure")?;
     let seen = Seen::now(&settings.actors)?;
     let (engine, actors) = load(&settings, guests).await?;
     let sources = Source::read_all(&settings.blueprints)?;
@@ -137,6 +139,7 @@ async fn run(
             limits: settings.dispatcher.limits,
             trust: settings.trust,
             pinned: sources.clone(),
+            metrics: metrics.clone(),
         },
         engine,
         actors.clone(),
@@ -152,12 +155,15 @@ async fn run(
     let broken = CancellationToken::new();
     let stopping = stop.child_token();
     let dispatcher = Dispatcher::new(
-        store.clone(),
-        actors.clone(),
-        granting.clone(),
-        hub.clone(),
+        dispatcher::Context {
+            store: store.clone(),
+            actors: actors.clone(),
+            granting: granting.clone(),
+            hub: hub.clone(),
+            metrics: metrics.clone(),
+            cancels: cancels.clone(),
+        },
         settings.dispatcher,
-        cancels.clone(),
         dispatcher::Ends { stop: stopping.clone(), broken: broken.clone() },
     );
     let dispatching = {
@@ -172,12 +178,15 @@ async fn run(
         tokio::spawn(granting.clone().follow(store.clone(), stopping.clone()));
     }
     let queue = settings.command_queue.map(|config| {
-        let hub = hub.clone();
-        CommandQueue::new(config, store.clone()).on_event(move |id, event, matched| {
-            if hub.is_watched() {
-                hub.tell(Happening::Event { id, event: event.as_str().into(), matched });
-            }
-        })
+        let (hub, counting, refusing) = (hub.clone(), metrics.clone(), metrics.clone());
+        CommandQueue::new(config, store.clone())
+            .on_event(move |id, event, matched| {
+                counting.accepted(Door::Queue, 1);
+                if hub.is_watched() {
+                    hub.tell(Happening::Event { id, event: event.as_str().into(), matched });
+                }
+            })
+            .on_refused(move |entries| refusing.refused(Door::Queue, entries))
     });
     let (tell_ready, ready) = watch::channel(false);
     let context = api::Context {
@@ -188,6 +197,7 @@ async fn run(
         granting: granting.clone(),
         limits: settings.dispatcher.limits,
         hub,
+        metrics,
         cancels,
         namespace: settings.namespace.as_str().into(),
         ready,

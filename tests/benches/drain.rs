@@ -20,6 +20,7 @@ use ays_host::{
     granting::Granting,
     hub::Hub,
     live::Live,
+    metrics::Metrics,
     quarantine::Quarantine,
     secrets::Sources,
 };
@@ -97,12 +98,15 @@ async fn round(services: usize, guests: &tokio::runtime::Handle) -> (f64, f64, f
     assert_eq!(before.pending as usize, EVENTS);
     let (stop, broken) = (CancellationToken::new(), CancellationToken::new());
     let dispatcher = Dispatcher::new(
-        store.clone(),
-        Live::new(actors, Quarantine::default()),
-        granting,
-        Hub::default(),
+        dispatcher::Context {
+            store: store.clone(),
+            actors: Live::new(actors, Quarantine::default()),
+            granting,
+            hub: Hub::default(),
+            metrics: Metrics::new().expect("the definitions are right"),
+            cancels: dispatcher::Cancels::default(),
+        },
         dispatcher::Settings::default(),
-        dispatcher::Cancels::default(),
         Ends { stop: stop.clone(), broken: broken.clone() },
     );
     let began = Instant::now();

@@ -51,6 +51,11 @@ impl ApiError {
         Self { status, code: "host", message: format!("the host failed: {died}"), problems: None }
     }
 
+    /// Whether the request was at fault, and not the state of things.
+    pub fn is_for_content(&self) -> bool {
+        self.status.is_client_error() && self.status != StatusCode::CONFLICT
+    }
+
     /// 422: it is understood, and has these faults.
     pub fn problems(message: impl Into<String>, problems: serde_json::Value) -> Self {
         let status = StatusCode::UNPROCESSABLE_ENTITY;

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::{ApiError, Body, Context, body};
-use crate::{clock, hub::Happening};
+use crate::{clock, hub::Happening, metrics::Door};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -32,18 +32,38 @@ pub(super) async fn accept(
     State(context): State<Context>,
     body: Body,
 ) -> Result<(StatusCode, Json<serde_json::Value>), ApiError> {
-    let Request { event, args, tags, secret } = serde_json::from_slice(&self::body(body)?).map_err(|e| {
+    let (id, matched) = take(&context, Door::Http, read(body)).await?;
+    Ok((StatusCode::ACCEPTED, Json(json!({"id": id, "matched": matched}))))
+}
+
+fn read(given: Body) -> Result<NewEvent, ApiError> {
+    let Request { event, args, tags, secret } = serde_json::from_slice(&body(given)?).map_err(|e| {
         ApiError::invalid(format!(
             "{e}; an event is {{\"event\": NAME, \"args\": ANY, \"tags\": [TEXT], \"secret\": TEXT}}"
         ))
     })?;
-    let event = NewEvent { channel: Channel("http".into()), tags, secret, ..NewEvent::new(event, args) };
-    let (id, matched) = take(&context, event).await?;
-    Ok((StatusCode::ACCEPTED, Json(json!({"id": id, "matched": matched}))))
+    Ok(NewEvent { channel: Channel("http".into()), tags, secret, ..NewEvent::new(event, args) })
 }
 
-/// Accepts an event by whichever way of HTTP it came, and returns its id and how many jobs it led to.
-pub(super) async fn take(context: &Context, event: NewEvent) -> Result<(Id, u32), ApiError> {
+/// Accepts an event, if it is one, by whichever way of HTTP it came, and returns its id and how many jobs it led to.
+pub(super) async fn take(
+    context: &Context,
+    door: Door,
+    event: Result<NewEvent, ApiError>,
+) -> Result<(Id, u32), ApiError> {
+    let taken = match event {
+        Ok(event) => accept_one(context, event).await,
+        Err(wrong) => Err(wrong),
+    };
+    match &taken {
+        Ok(_) => context.metrics.accepted(door, 1),
+        Err(wrong) if wrong.is_for_content() => context.metrics.refused(door, 1),
+        Err(_) => {}
+    }
+    taken
+}
+
+async fn accept_one(context: &Context, event: NewEvent) -> Result<(Id, u32), ApiError> {
     if !*context.ready.borrow() {
         // An event must find the filters that blueprints and `init` set.
         return Err(ApiError::starting());

@@ -1,7 +1,7 @@
 //! Lists, and the things in them.
 
 use axum::{Json, extract::State, http::Uri};
-use ays_core::{Id, ServiceKey, Timestamp, schedule::Schedule};
+use ays_core::{Id, ServiceKey, Timestamp, manifest::STANDARD_ACTIONS, schedule::Schedule};
 use ays_store::{DeadQuery, FilterQuery, JobQuery, Page, Paging, ScheduleQuery, ServiceQuery};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -151,6 +151,9 @@ pub(super) async fn cancel(
 ) -> Answer<JobView<ays_core::job::Job>> {
     let job = context.store.cancel(id(&text)?, clock::now()).await?;
     context.cancels.tell(job.id);
+    let actors = context.actors.now();
+    let declared = actors.get(job.service.actor()).is_some_and(|loaded| loaded.actions.contains(&job.action));
+    context.metrics.cancelled(&job, declared || STANDARD_ACTIONS.contains(&job.action.as_str()));
     Ok(Json(job.into()))
 }
 

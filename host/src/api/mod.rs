@@ -8,6 +8,7 @@ mod error;
 mod events;
 mod listener;
 mod lists;
+mod metrics;
 mod runs;
 mod stream;
 mod view;
@@ -24,14 +25,22 @@ use axum::{
     routing::{get, post},
 };
 use ays_core::manifest::LimitPolicy;
-use ays_store::Store;
+use ays_store::{Store, StoreStatus};
 use serde_json::json;
 use tokio::sync::watch;
 
 pub use self::{browser::Names, error::ApiError, listener::Bounded, view::JobView};
 use crate::{
-    actors::Loaded, applier::Applier, clock, dispatcher::Cancels, door::command_queue, granting::Granting,
-    hub::Hub, live::Live, upgrade::Upgrades,
+    actors::{Actors, Loaded},
+    applier::Applier,
+    clock,
+    dispatcher::Cancels,
+    door::command_queue,
+    granting::Granting,
+    hub::Hub,
+    live::Live,
+    metrics::Metrics,
+    upgrade::Upgrades,
 };
 
 /// The greatest body of a request, in bytes.
@@ -54,6 +63,8 @@ pub struct Context {
     pub limits: LimitPolicy,
     /// What happens.
     pub hub: Hub,
+    /// How much of it.
+    pub metrics: Metrics,
     /// Where the dispatcher is told of cancelled jobs.
     pub cancels: Cancels,
     /// The namespace that this host serves.
@@ -92,6 +103,7 @@ pub fn router(context: Context, names: Names) -> Router {
         .route("/webhooks/events", post(webhooks::events))
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
+        .route("/metrics", get(metrics::metrics))
         .method_not_allowed_fallback(|| async {
             ApiError::refused(
                 StatusCode::METHOD_NOT_ALLOWED,
@@ -116,32 +128,43 @@ fn body(body: Body) -> Result<Bytes, ApiError> {
     })
 }
 
-/// How long `/readyz` waits for the store.
+/// How long those who ask how things are wait for the store.
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(2);
+
+impl Context {
+    /// How the store is doing now.
+    async fn store_status(&self) -> ays_store::Result<StoreStatus> {
+        match self.store.trouble() {
+            Some(trouble) => Err(ays_store::Error::Unavailable(trouble)),
+            // A server that hangs answers late or never; who asks wants to know now.
+            None => tokio::select! {
+                status = self.store.status() => status,
+                () = clock::sleep(PATIENCE) => Err(ays_store::Error::Unavailable(format!(
+                    "it has not answered for {} s",
+                    PATIENCE.as_secs()
+                ))),
+            },
+        }
+    }
+
+    /// Those of the actors that are quarantined.
+    fn quarantined<'a>(&self, actors: &'a Actors) -> impl Iterator<Item = &'a Loaded> {
+        let is_held = |loaded: &&Loaded| self.actors.quarantine().held(loaded.actor.digest()).is_some();
+        actors.iter().map(|(_, loaded)| loaded).filter(is_held)
+    }
+}
 
 /// 200 once blueprints are applied and doors are open, and while the store and the command queue can be reached; 503
 /// with what is missing otherwise.
 async fn ready(State(context): State<Context>) -> (StatusCode, Json<serde_json::Value>) {
     let started = *context.ready.borrow();
-    let store = match context.store.trouble() {
-        Some(trouble) => Err(ays_store::Error::Unavailable(trouble)),
-        // A server that hangs answers late or never; who asks wants to know now.
-        None => tokio::select! {
-            status = context.store.status() => status,
-            () = clock::sleep(PATIENCE) => Err(ays_store::Error::Unavailable(format!(
-                "it has not answered for {} s",
-                PATIENCE.as_secs()
-            ))),
-        },
-    };
+    let store = context.store_status().await;
     let queue = context.queue.as_ref().map(command_queue::StatusReader::get);
     let connected = queue.as_ref().is_none_or(|queue| queue.connected);
     let ready = started && store.is_ok() && connected;
     let code = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let actors = context.actors.now();
-    let is_held = |loaded: &Loaded| context.actors.quarantine().held(loaded.actor.digest()).is_some();
-    let quarantined: Vec<_> =
-        actors.iter().filter(|(_, loaded)| is_held(loaded)).map(|(name, _)| name).collect();
+    let quarantined: Vec<_> = context.quarantined(&actors).map(Loaded::name).collect();
     let body = json!({
         "ready": ready,
         "namespace": &*context.namespace,

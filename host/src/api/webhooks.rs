@@ -11,6 +11,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{ApiError, Body, Context, body, events};
+use crate::metrics::Door;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -27,12 +28,16 @@ struct Request {
 /// Takes `{"command", "payload"?, "secret"?, "tags"?}` on the channel `webservice`, and answers `{}`. A filter that has a
 /// secret takes only events that carry the same.
 pub(super) async fn events(State(context): State<Context>, given: Body) -> Result<Json<Value>, ApiError> {
+    events::take(&context, Door::Webhook, read(given)).await?;
+    Ok(Json(json!({})))
+}
+
+fn read(given: Body) -> Result<NewEvent, ApiError> {
     let Request { command, payload, secret, tags } = serde_json::from_slice(&body(given)?).map_err(|e| {
         ApiError::invalid(format!(
             "{e}; it takes {{\"command\": NAME, \"payload\": ANY, \"secret\": TEXT, \"tags\": [TEXT]}}"
         ))
     })?;
     let channel = Channel("webservice".into());
-    events::take(&context, NewEvent { channel, tags, secret, ..NewEvent::new(command, payload) }).await?;
-    Ok(Json(json!({})))
+    Ok(NewEvent { channel, tags, secret, ..NewEvent::new(command, payload) })
 }

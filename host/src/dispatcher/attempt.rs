@@ -26,6 +26,7 @@ use super::{
 use crate::{
     actors::Loaded,
     clock,
+    metrics::Counted,
     quarantine::{self, Held, Suspicion},
 };
 
@@ -40,6 +41,19 @@ const JOBS_PER_INSTANCE: u64 = 10_000;
 pub(super) struct Resident {
     pub(super) instance: Instance,
     digest: Arc<str>,
+    _counted: Counted,
+}
+
+/// What came of an attempt that was to be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Tried {
+    /// It was not made yet.
+    PutOff,
+    /// It was made.
+    Action {
+        /// Whether the actor has such an action.
+        declared: bool,
+    },
 }
 
 /// What a job can read beside its service's data.
@@ -81,7 +95,7 @@ impl Dispatcher {
         service: &ServiceKey,
         data: &Data,
         beside: Beside<'_>,
-    ) -> Settled {
+    ) -> (Settled, Tried) {
         let Beside { links, linked, pairs } = beside;
         job.attempt = job.attempt.saturating_add(1);
         job.state = JobState::Running;
@@ -152,7 +166,7 @@ impl Dispatcher {
                     outside,
                     pairs,
                 };
-                let turn = run(resident, loaded, invocation, &limits).await;
+                let turn = self.execute(resident, loaded, invocation, &limits).await;
                 let turn = self.within_rate(service, turn, &limits);
                 self.judge(loaded, &job, &turn).await;
                 turn
@@ -162,7 +176,36 @@ impl Dispatcher {
         if settled.job.state == JobState::Ok {
             settled.effects.extend(schema.map(Effect::SetSchema));
         }
-        settled
+        let declared = spec.is_some() || STANDARD_ACTIONS.contains(&settled.job.action.as_str());
+        (settled, Tried::Action { declared })
+    }
+
+    /// Executes on the resident instance, if it is one of this version, or on a new one.
+    async fn execute(
+        &self,
+        resident: &mut Option<Resident>,
+        loaded: &Loaded,
+        invocation: Invocation<'_>,
+        limits: &Limits,
+    ) -> Turn {
+        let digest = loaded.actor.digest();
+        let mut using = match resident.take().filter(|resident| resident.digest == *digest) {
+            Some(resident) => resident,
+            None => match loaded.actor.instantiate(limits).await {
+                Ok(instance) => {
+                    Resident { instance, digest: digest.clone(), _counted: self.metrics.instance() }
+                }
+                Err(failure) => return no_turn(Err(failure)),
+            },
+        };
+        let turn = using.instance.run(invocation).await;
+        // An instance that has grown large is not kept: what it leaks must not add up to a breach.
+        let keep = using.instance.is_sound()
+            && using.instance.jobs() < JOBS_PER_INSTANCE
+            && turn.usage.peak_memory_bytes <= limits.memory_bytes / 2
+            && loaded.actor.manifest().instance == Instancing::Resident;
+        *resident = keep.then_some(using);
+        turn
     }
 
     /// Keeps how jobs of this version end, and takes it out of service when they keep being stopped.
@@ -261,37 +304,12 @@ impl Dispatcher {
     }
 }
 
-/// Executes on the resident instance, if it is one of this version, or on a new one.
-async fn run(
-    resident: &mut Option<Resident>,
-    loaded: &Loaded,
-    invocation: Invocation<'_>,
-    limits: &Limits,
-) -> Turn {
-    let digest = loaded.actor.digest();
-    let mut using = match resident.take().filter(|resident| resident.digest == *digest) {
-        Some(resident) => resident,
-        None => match loaded.actor.instantiate(limits).await {
-            Ok(instance) => Resident { instance, digest: digest.clone() },
-            Err(failure) => return no_turn(Err(failure)),
-        },
-    };
-    let turn = using.instance.run(invocation).await;
-    // An instance that has grown large is not kept: what it leaks must not add up to a breach.
-    let keep = using.instance.is_sound()
-        && using.instance.jobs() < JOBS_PER_INSTANCE
-        && turn.usage.peak_memory_bytes <= limits.memory_bytes / 2
-        && loaded.actor.manifest().instance == Instancing::Resident;
-    *resident = keep.then_some(using);
-    turn
-}
-
 /// How long a job waits for its actor before the host looks again: a tenth of the time since it was created, within
 /// these. A job that waits for days must not keep the disk busy.
 const LOOKED_FOR: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(10));
 
 /// What becomes of a job whose actor is not loaded.
-fn without_actor(job: Job) -> Settled {
+fn without_actor(job: Job) -> (Settled, Tried) {
     let actor = job.service.actor();
     let message = format!(
         "the actor `{actor}` is not loaded; its jobs run once its component is in the actors' folder"
@@ -301,7 +319,7 @@ fn without_actor(job: Job) -> Settled {
 }
 
 /// What becomes of a job whose actor is quarantined.
-fn quarantined(job: Job, held: &Held) -> Settled {
+fn quarantined(job: Job, held: &Held) -> (Settled, Tried) {
     let actor = job.service.actor();
     let message = format!(
         "the actor `{actor}` is quarantined: {}; `ays-host actors release {actor}` or a new version ends it",
@@ -312,7 +330,7 @@ fn quarantined(job: Job, held: &Held) -> Settled {
 }
 
 /// The job waits, and all after it; no attempt is counted, since none was made.
-fn put_off(mut job: Job, message: String) -> Settled {
+fn put_off(mut job: Job, message: String) -> (Settled, Tried) {
     let now = clock::now();
     job.attempt = job.attempt.saturating_sub(1);
     job.state = JobState::Retrying;
@@ -321,7 +339,7 @@ fn put_off(mut job: Job, message: String) -> Settled {
     job.strict = true;
     job.finished_at = Some(now);
     job.error = Some(Failure::new(FailureKind::Host, message));
-    Settled { job, data: None, effects: Vec::new(), after: None }
+    (Settled { job, data: None, effects: Vec::new(), after: None }, Tried::PutOff)
 }
 
 fn no_turn(outcome: Result<JsonText, Failure>) -> Turn {

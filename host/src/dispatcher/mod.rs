@@ -28,13 +28,19 @@ use tracing::{error, warn};
 
 pub use self::cancels::Cancels;
 use self::{
-    attempt::{Beside, Data},
+    attempt::{Beside, Data, Tried},
     commits::Commits,
     kept::Kept,
     rates::Rates,
     residents::Residents,
 };
-use crate::{clock, granting::Granting, hub::Hub, live::Live};
+use crate::{
+    clock,
+    granting::Granting,
+    hub::Hub,
+    live::Live,
+    metrics::{Measure, Metrics},
+};
 
 /// Jobs of one service that are taken at a time.
 const JOBS_AT_A_TIME: usize = 128;
@@ -76,6 +82,22 @@ pub struct Ends {
     pub broken: CancellationToken,
 }
 
+/// What a dispatcher works with.
+pub struct Context {
+    /// Where jobs come from, and what they did goes to.
+    pub store: Arc<dyn Store>,
+    /// What executes them.
+    pub actors: Live,
+    /// What it is granted.
+    pub granting: Arc<Granting>,
+    /// Where what happens is told.
+    pub hub: Hub,
+    /// Where it is counted.
+    pub metrics: Metrics,
+    /// Where cancelled jobs are told.
+    pub cancels: Cancels,
+}
+
 /// Takes jobs from the store, has them executed, commits what they did.
 pub struct Dispatcher {
     store: Arc<dyn Store>,
@@ -84,6 +106,7 @@ pub struct Dispatcher {
     actors: Live,
     granting: Arc<Granting>,
     hub: Hub,
+    metrics: Metrics,
     settings: Settings,
     residents: Residents,
     rates: Rates,
@@ -98,15 +121,8 @@ pub struct Dispatcher {
 
 impl Dispatcher {
     /// A dispatcher that goes on until it is told to end.
-    pub fn new(
-        store: Arc<dyn Store>,
-        actors: Live,
-        granting: Arc<Granting>,
-        hub: Hub,
-        settings: Settings,
-        cancels: Cancels,
-        ends: Ends,
-    ) -> Arc<Self> {
+    pub fn new(context: Context, settings: Settings, ends: Ends) -> Arc<Self> {
+        let Context { store, actors, granting, hub, metrics, cancels } = context;
         let Ends { stop, broken } = ends;
         let residents = Residents::new(settings.residents, settings.idle);
         let kill = CancellationToken::new();
@@ -117,6 +133,7 @@ impl Dispatcher {
             actors,
             granting,
             hub,
+            metrics,
             settings,
             residents,
             rates: Rates::default(),
@@ -210,14 +227,15 @@ impl Dispatcher {
         let mut data = Data { json: data, schema };
         let linked = linked.into();
         let mut pairs = Pairs::new(self.kept.clone(), kv);
-        let mut commits = Commits::new(self.store.clone(), self.hub.clone());
+        let mut commits = Commits::new(self.store.clone(), self.hub.clone(), self.metrics.clone());
         let mut instance = self.residents.take(&service);
         let mut rest = jobs.into_iter();
         let mut left: Vec<Id> = Vec::new();
         let mut after = None;
         let began = clock::instant();
         for job in rest.by_ref() {
-            if self.stop.is_cancelled() || began.elapsed() > LONGEST_TAKE {
+            let started = clock::instant();
+            if self.stop.is_cancelled() || started.duration_since(began) > LONGEST_TAKE {
                 left.push(job.id);
                 break;
             }
@@ -241,11 +259,15 @@ impl Dispatcher {
                     }
                 }
             };
-            let Some(mut settled) = ended else {
+            let Some((mut settled, tried)) = ended else {
                 // Stopped where it was: what the instance's memory holds means nothing.
                 instance = None;
                 left.push(id);
                 break;
+            };
+            let measure = match tried {
+                Tried::PutOff => None,
+                Tried::Action { declared } => Some(Measure { took: started.elapsed(), declared }),
             };
             settled.after = after;
             if settled.job.state == JobState::Ok {
@@ -255,7 +277,7 @@ impl Dispatcher {
                 }
             }
             let waits = settled.job.state == JobState::Retrying && settled.job.strict;
-            if let Err(why) = commits.push(settled).await {
+            if let Err(why) = commits.push(settled, measure).await {
                 return self.store_failed(&why);
             }
             if waits {

@@ -39,6 +39,7 @@ use crate::{
     clock,
     granting::Granting,
     live::Live,
+    metrics::{Metrics, Outcome},
     package::PackageFile,
 };
 
@@ -107,6 +108,8 @@ pub struct Settings {
     pub trust: Option<Trust>,
     /// The blueprints whose pins hold as long as the host runs.
     pub pinned: Vec<Source>,
+    /// Where versions are counted by what became of them.
+    pub metrics: Metrics,
 }
 
 /// Puts new versions into service.
@@ -396,6 +399,11 @@ impl Upgrades {
         let how = new.how.clone();
         let before = self.live.put(new).map(|before| before.actor.digest().clone());
         self.clear(|refused| refused.name.as_ref() == Some(&name));
+        self.settings.metrics.upgrade(match &before {
+            Some(before) if *before == digest => Outcome::Unchanged,
+            Some(_) => Outcome::Upgraded,
+            None => Outcome::Added,
+        });
         match &before {
             Some(before) if *before == digest => info!(actor = name, "actor {name} is as it was ({digest})"),
             Some(before) => {
@@ -425,6 +433,7 @@ impl Upgrades {
         let stays = stays.map(|name| format!("; the version of {name} in service stays")).unwrap_or_default();
         let why = format!("{}{stays}", refused.why);
         error!("{what} is not put into service: {why}");
+        self.settings.metrics.upgrade(Outcome::Refused);
         let mut all = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
         all.retain(|other| (&other.file, &other.name) != (&refused.file, &refused.name));
         if refused.file.is_some() || refused.name.is_some() {

@@ -24,12 +24,14 @@ const GRACE: Duration = Duration::from_secs(2);
 const SECOND_LOOK: Duration = Duration::from_secs(7);
 
 type OnEvent = Box<dyn Fn(Id, &EventName, u32) + Send + Sync>;
+type OnRefused = Box<dyn Fn(u64) + Send + Sync>;
 
 /// Reads one queue into one store.
 pub struct CommandQueue {
     config: Config,
     store: Arc<dyn Store>,
     on_event: Option<OnEvent>,
+    on_refused: Option<OnRefused>,
     status: StatusReader,
     troubles: Troubles,
     backoff: Backoff,
@@ -68,13 +70,28 @@ impl CommandQueue {
         let status = StatusReader::new(config.to_string());
         let troubles = Troubles::new(&config, status.clone());
         let look = Some((clock::instant(), false));
-        Self { config, store, on_event: None, status, troubles, backoff: Backoff::new(), look }
+        Self {
+            config,
+            store,
+            on_event: None,
+            on_refused: None,
+            status,
+            troubles,
+            backoff: Backoff::new(),
+            look,
+        }
     }
 
     /// Has `tell` called for each event that was accepted, with its id, its name and how many jobs it led to.
     #[must_use]
     pub fn on_event(self, tell: impl Fn(Id, &EventName, u32) + Send + Sync + 'static) -> Self {
         Self { on_event: Some(Box::new(tell)), ..self }
+    }
+
+    /// Has `tell` called with how many entries of a batch were put into the dead-letter list.
+    #[must_use]
+    pub fn on_refused(self, tell: impl Fn(u64) + Send + Sync + 'static) -> Self {
+        Self { on_refused: Some(Box::new(tell)), ..self }
     }
 
     /// Reads how the door is doing.
@@ -226,9 +243,13 @@ impl CommandQueue {
                 "{count} {jobs} of the command queue put into the dead-letter list: `{action}`: {reason}"
             );
         }
+        let refused = (batch.dead.len() + accepted.refused.len()) as u64;
+        if let Some(tell) = self.on_refused.as_ref().filter(|_| refused > 0) {
+            tell(refused);
+        }
         self.status.update(|status| {
             status.accepted += (batch.events.len() + batch.jobs.len() - accepted.refused.len()) as u64;
-            status.dead += (batch.dead.len() + accepted.refused.len()) as u64;
+            status.dead += refused;
         });
         Ok(false)
     }
