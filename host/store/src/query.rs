@@ -79,6 +79,11 @@ pub struct DeadQuery {
     pub service: Option<ServiceKey>,
 }
 
+/// Whether a query may want jobs that have ended: only these are in the history.
+pub(crate) fn wants_history(query: &JobQuery) -> bool {
+    query.state.is_none_or(JobState::is_final)
+}
+
 /// Whether a query wants this job.
 pub(crate) fn wanted(query: &JobQuery, job: &Job) -> bool {
     query.service.as_ref().is_none_or(|key| job.service == *key)

@@ -28,7 +28,7 @@ use super::{
 use crate::{
     DeadLetter, DeadQuery, Error, FilterQuery, JobQuery, Page, Paging, Result, ScheduleQuery, ServiceQuery,
     page::{id_cursor, no_cursor, page},
-    query::wanted,
+    query::{wanted, wants_history},
     record::from_json,
 };
 
@@ -237,7 +237,7 @@ pub(super) fn jobs(
             sources.push(Box::new(rows.map(|guard| row(guard).map(|(id, job)| (id, waiting(shared, job))))));
         }
     }
-    for piece in &pieces {
+    for piece in pieces.iter().filter(|_| wants_history(query)) {
         sources.push(match &query.service {
             Some(key) => by_service(&snapshot, piece, key, cursor),
             None => Box::new(snapshot.range(&piece.records, before(cursor)).rev().map(row)),

@@ -31,7 +31,7 @@ use crate::{
     DeadLetter, DeadQuery, Error, FilterQuery, JobQuery, Page, Paging, Result, ScheduleQuery, ServiceQuery,
     StoreStatus,
     page::{id_cursor, no_cursor, page},
-    query::wanted,
+    query::{wanted, wants_history},
     record::from_json,
 };
 
@@ -315,7 +315,8 @@ impl Shared {
         let mut pieces: Vec<Piece> =
             self.pieces().await?.into_iter().filter(|piece| piece.least.is_some()).collect();
         pieces.retain(|piece| {
-            cursor.is_none_or(|cursor| piece.least.is_some_and(|first| first < cursor))
+            wants_history(query)
+                && cursor.is_none_or(|cursor| piece.least.is_some_and(|first| first < cursor))
                 && least.is_none_or(|least| piece.most.is_some_and(|last| last >= least))
         });
         // The piece with the greatest id comes last, to be popped.
