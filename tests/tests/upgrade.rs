@@ -421,3 +421,87 @@ fn a_blueprint_that_waited_for_an_upgrade_changes_the_data_by_its_own_schema_or_
         });
     }
 }
+
+#[test]
+fn a_version_without_an_action_that_is_called_is_refused_until_nothing_calls_it() {
+    let start = Start::new(actors());
+    let folder = folder(&start, phase(""), "phase");
+    let host = Start::new(&folder)
+        .blueprint(
+            "phase__p:\n  name: Grace Hopper\nphase__q:\n  name: Grace Hopper\neventfilters:\n  - {cmd: asked, actor: phase, \
+             service: p, action: count}\nactions:\n  - {action: count, actor: phase, service: q, recurring: 1h}\n",
+        )
+        .start();
+    let file = folder.join("phase.wasm");
+    let first = actor(&host, "phase")["digest"].clone();
+    fs::copy(phase("bare").join("phase.wasm"), &file).expect("cannot copy");
+    let why =
+        refused(&host, "phase", "action `count`, which this version does not have; it has poison")["why"]
+            .to_string();
+    for told in
+        ["phase__p: its event filter on `asked`", "phase__q: its schedule (1h)", "remove the filter first"]
+    {
+        assert!(why.contains(told), "{told}: {why}");
+    }
+    // By the API, too; and what comes meanwhile is done.
+    let upload = host.cli(&["actors", "upload", &phase("bare").join("phase.wasm").display().to_string()]);
+    assert!(!upload.status.success());
+    assert!(String::from_utf8_lossy(&upload.stderr).contains("`count`"), "{upload:?}");
+    assert_eq!(host.post("/api/v1/events", &json!({"event": "asked"})).0, 202);
+    host.until("it is done", |host| {
+        (host.get("/api/v1/services/phase__p").1["data"]["count"] == 1).then_some(())
+    });
+    assert_eq!(actor(&host, "phase")["digest"], first);
+
+    // A job that waits for the action, and nothing else.
+    let start = Start::new(actors());
+    let folder = self::folder(&start, phase("trapping"), "phase");
+    let host = Start::new(&folder).blueprint("phase__p:\n  name: Grace Hopper\n").start();
+    let first = actor(&host, "phase")["digest"].clone();
+    run(&host, "count", "phase__p");
+    let job = host.until("it waits", |host| host.list("/api/v1/jobs?action=count&state=retrying").pop());
+    let id = job["id"].as_str().expect("it has an id");
+    fs::copy(phase("bare").join("phase.wasm"), folder.join("phase.wasm")).expect("cannot copy");
+    refused(&host, "phase", &format!("phase__p: its job {id} waits for the action `count`"));
+    assert_eq!(actor(&host, "phase")["digest"], first);
+    host.cli_ok(&["jobs", "cancel", id]);
+    upgraded(&host, "phase", &first);
+}
+
+#[test]
+fn event_filters_and_recurring_actions_that_are_new_reach_the_services_that_there_are() {
+    let start = Start::new(actors());
+    let folder = folder(&start, phase(""), "phase");
+    let host = Start::new(&folder)
+        .blueprint("phase__p:\n  name: Grace Hopper\nphase__q:\n  name: Ada Lovelace\n")
+        .start();
+    let first = actor(&host, "phase")["digest"].clone();
+    assert!(host.list("/api/v1/filters").is_empty() && host.list("/api/v1/schedules").is_empty());
+    fs::copy(phase("listening").join("phase.wasm"), folder.join("phase.wasm")).expect("cannot copy");
+    let second = upgraded(&host, "phase", &first);
+    let of = |host: &Host, path: &str| {
+        let items = host.list(path);
+        let mut services: Vec<_> =
+            items.iter().filter_map(|item| item["service"].as_str()).map(str::to_owned).collect();
+        services.sort();
+        services
+    };
+    let both = ["phase__p", "phase__q"];
+    host.until("they are set", |host| {
+        (of(host, "/api/v1/filters") == both && of(host, "/api/v1/schedules") == both).then_some(())
+    });
+    assert_eq!(host.post("/api/v1/events", &json!({"event": "phase_asked"})).1["matched"], 2);
+    host.until("they do what they are for", |host| {
+        let by = |cause: &str| host.list(&format!("/api/v1/jobs?action=asked&state=ok&cause={cause}")).len();
+        (by("event") == 2 && by("schedule") >= 2).then_some(())
+    });
+
+    // Again, they are as they were.
+    let wasm = fs::read(folder.join("phase.wasm")).expect("it is there");
+    replace(&folder.join("phase.wasm"), &another(&wasm, 1));
+    upgraded(&host, "phase", &second);
+    assert_eq!((of(&host, "/api/v1/filters").len(), of(&host, "/api/v1/schedules").len()), (2, 2));
+    // And one that does not have what is called is refused.
+    fs::copy(phase("").join("phase.wasm"), folder.join("phase.wasm")).expect("cannot copy");
+    refused(&host, "phase", "its event filter on `phase_asked` calls the action `asked`");
+}

@@ -14,6 +14,7 @@
 //! | what comes in | [`event`] |
 //! | what a job did | [`turn`], [`kv`] |
 //! | what happens next | [`routing`], [`retry`], [`run`], [`changes`] |
+//! | what a new version of an actor means for its services | [`upgrade`] |
 //! | who does it, where several hosts share a namespace | [`partition`] |
 
 pub mod blueprint;
@@ -41,6 +42,7 @@ pub mod schema;
 pub mod service;
 pub mod time;
 pub mod turn;
+pub mod upgrade;
 
 pub use digest::Digest;
 pub use id::Id;

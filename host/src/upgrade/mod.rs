@@ -1,13 +1,15 @@
 //! New versions of actors, while the host runs.
 //!
 //! A version comes by a file in the actors' folder, or by the API, which puts it there. It is compiled beside the one in
-//! service, and looked at: is it an actor, is it granted what it asks for, do the data of all its services fit. Only then
-//! does it take the other's place, between any two jobs. One that is refused changes nothing.
+//! service, and looked at: is it an actor, is it granted what it asks for, does it have what its services call, do the
+//! data of all its services fit. Only then does it take the other's place, between any two jobs. One that is refused changes nothing.
 //!
 //! The folder is looked at again and again. Notifications of changes (inotify and its like) are not sent by network file
 //! systems, nor for files that are changed on the other side of a container's mount, which is how folders of actors often
 //! come to a host; and what they save is nothing here: the status of some files, twice a second.
 
+mod calls;
+mod defaults;
 mod fit;
 mod folder;
 
@@ -19,7 +21,7 @@ use std::{
 };
 
 use anyhow::Context as _;
-use ays_core::{Timestamp, blueprint::Plan, manifest::LimitPolicy};
+use ays_core::{Timestamp, blueprint::Plan, manifest::LimitPolicy, upgrade::Upgrade};
 use ays_engine::Engine;
 use ays_package::Trust;
 use ays_store::{Paging, ServiceQuery, Store};
@@ -240,7 +242,7 @@ impl Upgrades {
             .unwrap_or_else(|died| Err(anyhow::anyhow!("writing it died: {died}")))
             .map_err(UploadError::NotKept)?;
         files.insert(loaded.file.clone(), Known { stamp, state: State::Settled });
-        Ok(self.put(loaded))
+        Ok(self.put(loaded).await)
     }
 
     /// The version of this actor that was refused last, if the one in service has stayed for that.
@@ -311,7 +313,7 @@ impl Upgrades {
             self.refuse(refused(Some(file), Some(&loaded), why));
             return State::Waiting(Box::new(loaded), clock::instant());
         }
-        self.put(loaded);
+        self.put(loaded).await;
         State::Settled
     }
 
@@ -320,7 +322,7 @@ impl Upgrades {
         if self.examine(&loaded).await.is_err() {
             return State::Waiting(loaded, clock::instant());
         }
-        self.put(*loaded);
+        self.put(*loaded).await;
         State::Settled
     }
 
@@ -356,6 +358,9 @@ impl Upgrades {
             told.iter().for_each(|shortfall| info!("granting what was not: {shortfall}"));
             self.granting.grant(&plan, &shortfalls, self.store.as_ref()).await?;
         }
+        let now = self.live.now();
+        let before = now.get(name).map(|before| before.actor.manifest().as_ref());
+        calls::check(&Upgrade { before, new: new.actor.manifest() }, self.store.as_ref()).await?;
         self.rehearse(new).await
     }
 
@@ -394,10 +399,17 @@ impl Upgrades {
     }
 
     /// Puts a version into service.
-    fn put(&self, new: Loaded) -> Upgraded {
+    async fn put(&self, new: Loaded) -> Upgraded {
         let (name, digest, file) = (new.name().to_owned(), new.actor.digest().clone(), new.file.clone());
         let how = new.how.clone();
-        let before = self.live.put(new).map(|before| before.actor.digest().clone());
+        let manifest = new.actor.manifest().clone();
+        let replaced = self.live.put(new);
+        let upgrade = Upgrade {
+            before: replaced.as_ref().map(|before| before.actor.manifest().as_ref()),
+            new: &manifest,
+        };
+        self.add_defaults(&upgrade).await;
+        let before = replaced.as_ref().map(|before| before.actor.digest().clone());
         self.clear(|refused| refused.name.as_ref() == Some(&name));
         self.settings.metrics.upgrade(match &before {
             Some(before) if *before == digest => Outcome::Unchanged,
@@ -413,6 +425,23 @@ impl Upgrades {
             None => info!(actor = name, "loaded actor {name} ({how}): {digest}"),
         }
         Upgraded { name, digest, before, file }
+    }
+
+    /// Sets the event filters and recurring actions that are new in a version, which is in service by now: before that, they
+    /// would call what the version before does not have.
+    async fn add_defaults(&self, upgrade: &Upgrade<'_>) {
+        let name = upgrade.new.name.as_str();
+        match defaults::add(upgrade, self.store.as_ref()).await {
+            Ok(added) if added.is_none() => {}
+            Ok(added) => {
+                info!(actor = name, "the services of {name} get {added}, which are new in its manifest")
+            }
+            Err(why) => error!(
+                actor = name,
+                "event filters and recurring actions that are new in the manifest of {name} are not set for all of its \
+                 services: {why}; a blueprint sets them"
+            ),
+        }
     }
 
     /// Keeps that a version was refused, and tells it. Returns why.

@@ -30,6 +30,7 @@ struct Phase {
 #[cfg_attr(not(any(feature = "greedy", feature = "second")), actor)]
 impl Phase {
     /// Adds one.
+    #[cfg(not(feature = "bare"))]
     #[action]
     fn count(&mut self) -> u64 {
         if cfg!(feature = "trapping") {
@@ -37,6 +38,14 @@ impl Phase {
         }
         self.count += 1;
         self.count
+    }
+
+    /// Adds one for an event, and when it is time.
+    #[cfg(feature = "listening")]
+    #[action(recurring = "1s")]
+    #[on(event = "phase_asked")]
+    fn asked(&mut self) {
+        self.count += 100;
     }
 
     /// Panics, in any version.
