@@ -210,6 +210,47 @@ fn an_address_that_is_denied_is_not_reached_by_a_name() {
 }
 
 #[test]
+fn what_is_denied_is_denied_in_whatever_way_it_is_written() {
+    let given = json!({
+        "grants": {"*": ["http http://*:* private", "secret *"]},
+        "deny": {"*": ["http http://127.0.0.1:8642", "http http://[::ffff:10.0.0.7]:80", "secret root_*"]},
+    });
+    let access = access(json!(["http http://*:* private", "secret *"]), given);
+    for (at, allowed) in [
+        ("127.0.0.1:8642", false),
+        ("[::ffff:127.0.0.1]:8642", false),
+        ("[::ffff:7f00:1]:8642", false),
+        ("[::127.0.0.1]:8642", false),
+        ("[::ffff:0:127.0.0.1]:8642", false),
+        ("[64:ff9b::127.0.0.1]:8642", false),
+        ("[2002:7f00:1::]:8642", false),
+        ("10.0.0.7:80", false),
+        ("[64:ff9b::10.0.0.7]:80", false),
+        ("127.0.0.1:8643", true),
+        ("[::ffff:127.0.0.2]:8642", true),
+        ("[::1]:8642", true),
+    ] {
+        let call = call(&format!("GET http://{at}"));
+        assert_eq!(access.http(&call).is_ok(), allowed, "{at}");
+        // The same, if a name leads there.
+        let named = HttpCall { host: Host::Name("name.example".into()), ..call.clone() };
+        let reach = access.http(&named).unwrap();
+        let address = at.rsplit_once(':').unwrap().0.trim_matches(['[', ']']).parse().unwrap();
+        assert_eq!(access.address(&named, reach, address).is_ok(), allowed, "{at} by a name");
+    }
+    for (name, allowed) in [
+        ("root_key", false),
+        ("root-key", false),
+        ("ROOT.key", false),
+        ("Root_", false),
+        ("roots", true),
+        ("a", true),
+    ] {
+        assert_eq!(access.secret(&name.parse().unwrap()).is_ok(), allowed, "{name}");
+    }
+}
+
+#[test]
 fn events_are_free_until_somebody_says_which() {
     let event = |name: &str| name.parse::<EventName>().unwrap();
     // What is asked, what is granted, the event, whether it may be emitted.

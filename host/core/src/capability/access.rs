@@ -3,7 +3,8 @@
 use std::{fmt, net::IpAddr};
 
 use super::{
-    AddressKind, Asked, Capabilities, Capability, EventPattern, Granted, HttpCall, HttpRule, grants,
+    AddressKind, Asked, Capabilities, Capability, EventPattern, Granted, HttpCall, HttpRule, address::inside,
+    grants,
 };
 use crate::{ActorName, EventName, manifest::Manifest};
 
@@ -181,9 +182,13 @@ impl Access {
         // An address that grants name is what the operator wants; a name says nothing of where it leads.
         let named = call.host == super::Host::Address(address)
             && rules(&self.granted.capabilities, call).any(HttpRule::names_address);
-        let denied = self.denied.iter().any(|capability| {
+        // What is denied is denied by whatever way of writing it.
+        let written = [Some(address), Some(address.to_canonical()), inside(address).map(IpAddr::V4)];
+        let denied = written.into_iter().flatten().any(|address| {
             let at_address = HttpCall { host: super::Host::Address(address), ..call.clone() };
-            matches!(capability, Capability::Http(rule) if rule.names_address() && rule.takes(&at_address))
+            self.denied.iter().any(|capability| {
+                matches!(capability, Capability::Http(rule) if rule.names_address() && rule.takes(&at_address))
+            })
         });
         if denied {
             return Err(self.denied(Capability::Http(call.rule().at(address)), Why::Denied));
@@ -205,6 +210,11 @@ impl Access {
     /// What would be needed; also if the name is none.
     pub fn secret(&self, name: &super::SecretPattern) -> Result<(), Denied> {
         let wanted = Capability::Secret(name.clone());
+        // Where secrets are variables, several names lead to one.
+        let same = |capability: &Capability| matches!(capability, Capability::Secret(denied) if denied.covers_folded(name));
+        if self.denied.iter().any(same) {
+            return Err(self.denied(wanted, Why::Denied));
+        }
         self.check(|capability| capability.covers(&wanted), || wanted.clone())
     }
 

@@ -49,6 +49,24 @@ impl AddressKind {
     }
 }
 
+/// The IPv4 address that an IPv6 address carries inside, to which it leads: mapped, compatible, translated, NAT64, 6to4.
+pub(super) fn inside(address: IpAddr) -> Option<Ipv4Addr> {
+    let IpAddr::V6(address) = address else { return None };
+    let inside = |high: u16, low: u16| {
+        let ([a, b], [c, d]) = (high.to_be_bytes(), low.to_be_bytes());
+        Some(Ipv4Addr::new(a, b, c, d))
+    };
+    match address.segments() {
+        // The addresses of nothing and of the machine itself.
+        [0, 0, 0, 0, 0, 0, 0, 0 | 1] => None,
+        [0, 0, 0, 0, 0, 0xffff | 0, high, low]
+        | [0, 0, 0, 0, 0xffff, 0, high, low]
+        | [0x64, 0xff9b, 0, 0, 0, 0, high, low]
+        | [0x2002, high, low, ..] => inside(high, low),
+        _ => None,
+    }
+}
+
 /// Where clouds answer with credentials, outside of 169.254.0.0/16: Alibaba, Oracle, Azure; Amazon by IPv6.
 const METADATA_V4: [Ipv4Addr; 3] =
     [Ipv4Addr::new(100, 100, 100, 200), Ipv4Addr::new(192, 0, 0, 192), Ipv4Addr::new(168, 63, 129, 16)];
@@ -82,17 +100,12 @@ fn v6(address: Ipv6Addr) -> AddressKind {
     if address == METADATA_V6 {
         return AddressKind::Metadata;
     }
-    let inside = |high: u16, low: u16| {
-        let ([a, b], [c, d]) = (high.to_be_bytes(), low.to_be_bytes());
-        v4(Ipv4Addr::new(a, b, c, d))
-    };
+    if let Some(address) = inside(IpAddr::V6(address)) {
+        return v4(address);
+    }
     match address.segments() {
         [0, 0, 0, 0, 0, 0, 0, 1] => AddressKind::Loopback,
         [0, 0, 0, 0, 0, 0, 0, 0] => AddressKind::Reserved,
-        [0, 0, 0, 0, 0, 0xffff | 0, high, low]
-        | [0, 0, 0, 0, 0xffff, 0, high, low]
-        | [0x64, 0xff9b, 0, 0, 0, 0, high, low]
-        | [0x2002, high, low, ..] => inside(high, low),
         [0xfc00..=0xfdff, ..] | [0xfec0..=0xfeff, ..] | [0x64, 0xff9b, 1, ..] => AddressKind::Private,
         [0xfe80..=0xfebf, ..] => AddressKind::LinkLocal,
         [0xff00..=0xffff, ..] => AddressKind::Multicast,

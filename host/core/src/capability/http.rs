@@ -59,7 +59,8 @@ impl Host {
         if let Some(inner) = text.strip_prefix('[') {
             let inner = inner.strip_suffix(']').unwrap_or(inner);
             let address = inner.parse().map_err(|_| format!("`{text}` is no IPv6 address"))?;
-            return Ok(Self::Address(IpAddr::V6(address)));
+            // An IPv4 address that is written as an IPv6 one is the same place.
+            return Ok(Self::Address(IpAddr::V6(address).to_canonical()));
         }
         if let Ok(address) = text.parse() {
             return Ok(Self::Address(IpAddr::V4(address)));

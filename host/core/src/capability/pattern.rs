@@ -108,6 +108,15 @@ impl SecretPattern {
     pub fn covers(&self, other: &Self) -> bool {
         self.0.covers(&other.0)
     }
+
+    /// The same, where neither case counts, nor which of `-`, `_` and `.` it is.
+    pub fn covers_folded(&self, other: &Self) -> bool {
+        let folded = |pattern: &Pattern| Pattern {
+            text: pattern.text.to_ascii_uppercase().replace(['-', '.'], "_"),
+            open: pattern.open,
+        };
+        folded(&self.0).covers(&folded(&other.0))
+    }
 }
 
 impl FromStr for SecretPattern {
