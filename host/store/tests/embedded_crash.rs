@@ -56,20 +56,23 @@ fn key(n: usize) -> ServiceKey {
     format!("act__s{n}").parse().unwrap()
 }
 
-fn setup() -> Changes {
+/// Applies what creates the services that are not there yet, and subscribes all.
+async fn set_up(store: &Embedded) {
     let mut changes = Changes::default();
     for n in 0..SERVICES {
-        changes.create.push(NewService {
-            key: key(n),
-            data: JsonText::parse("0").unwrap(),
-            schema: None,
-            applied: JsonText::empty_object(),
-            links: Default::default(),
-            jobs: Vec::new(),
-        });
+        if store.service(&key(n)).await.unwrap().is_none() {
+            changes.create.push(NewService {
+                key: key(n),
+                data: JsonText::parse("0").unwrap(),
+                schema: None,
+                applied: JsonText::empty_object(),
+                links: Default::default(),
+                jobs: Vec::new(),
+            });
+        }
         changes.filters.push((key(n), EventFilter::new("went".parse().unwrap(), "on_went")));
     }
-    changes
+    store.apply(changes, now()).await.unwrap();
 }
 
 async fn all_jobs(store: &Embedded) -> Vec<Job> {
@@ -92,7 +95,7 @@ async fn all_jobs(store: &Embedded) -> Vec<Job> {
 async fn work_until_killed() {
     let folder = PathBuf::from(std::env::var(FOLDER).expect("the folder"));
     let store = Arc::new(open(&folder).unwrap());
-    store.apply(setup(), now()).await.unwrap();
+    set_up(&store).await;
     for door in 0..2 {
         let store = store.clone();
         tokio::spawn(async move {
@@ -229,7 +232,7 @@ async fn dropping_history_leaves_what_comes_after_it() {
         Embedded::open(folder.path(), "test", options, now()).unwrap()
     };
     let store = open();
-    store.apply(setup(), now()).await.unwrap();
+    set_up(&store).await;
     drop(store);
     for round in 0..4 {
         let store = open();
@@ -278,7 +281,7 @@ fn copy(from: &Path, to: &Path) {
 /// A store whose newest journal holds some synced commits of one job each. Returns where in the file each ended.
 async fn journal_of_commits(folder: &Path) -> Vec<(u64, Id)> {
     let store = open(folder).unwrap();
-    store.apply(setup(), now()).await.unwrap();
+    set_up(&store).await;
     store.close().await.unwrap();
     // Opening cuts off the zeros at the end, so from now on the length of the file tells.
     let store = open(folder).unwrap();
@@ -314,7 +317,7 @@ async fn open_damaged(folder: &Path, commits: &[(u64, Id)]) -> Opened {
     let prefix: Vec<_> = commits.iter().take(found.len()).map(|(_, id)| *id).collect();
     assert_eq!(found, prefix, "what is there is a prefix of what was committed");
     // And it can be gone on with.
-    store.apply(setup(), now()).await.unwrap();
+    set_up(&store).await;
     store.close().await.unwrap();
     let again = open(folder).unwrap();
     assert_eq!(all_jobs(&again).await.len(), found.len());
