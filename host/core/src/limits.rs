@@ -125,6 +125,8 @@ limits! {
     turn_bytes: Bytes, 16 << 20, 256 << 20;
     /// The service's key-value pairs, keys and values together, in bytes.
     kv_bytes: Bytes, 16 << 20, 128 << 20;
+    /// Event filters that the service may have, as its jobs set them.
+    filters: Count, 1_000, 10_000;
 }
 
 impl WantedLimits {

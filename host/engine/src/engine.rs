@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, sync::Arc, thread, time::Duration};
 
 use ays_core::{
     job::Failure,
-    manifest::{INTERFACE, Limits, Manifest},
+    manifest::{INTERFACE, LimitPolicy, Limits, Manifest},
     name,
 };
 use ays_package::section;
@@ -117,6 +117,7 @@ pub struct Engine {
     pooling: Pooling,
     instances: u32,
     component_bytes: u64,
+    ceiling: Limits,
     compiler: Compiler,
     limited: bool,
     cache: Option<CodeCache>,
@@ -150,9 +151,20 @@ impl Engine {
                 thread::sleep(EPOCH);
             }
         })?;
-        let Options { instances, component_bytes, compiler, unlimited, .. } = options.clone();
+        let Options { instances, ceiling, component_bytes, compiler, unlimited } = options.clone();
         let limited = !unlimited;
-        Ok(Self { engine, linker, clock, pooling, instances, component_bytes, compiler, limited, cache })
+        Ok(Self {
+            engine,
+            linker,
+            clock,
+            pooling,
+            instances,
+            component_bytes,
+            ceiling,
+            compiler,
+            limited,
+            cache,
+        })
     }
 
     /// How instances get their memory.
@@ -263,6 +275,15 @@ impl Engine {
         }
         for action in &manifest.actions {
             name::check_action(&action.name).map_err(|e| LoadError::Manifest(e.to_string()))?;
+        }
+        let (filters, policy) = (manifest.filters.len(), LimitPolicy { ceiling: self.ceiling, ..Default::default() });
+        let most = policy.of(&manifest).filters;
+        if filters as u64 > most {
+            let limit = "filters";
+            return Err(LoadError::Manifest(format!(
+                "it brings {filters} event filters; its limit `{limit}` is {most}; {}",
+                breach::raise(limit)
+            )));
         }
         Ok((manifest, text))
     }

@@ -4,6 +4,7 @@ use std::{pin::pin, sync::Arc};
 
 use ays_core::{
     JsonText, ServiceKey,
+    filter::FilterSet,
     job::{Failure, FailureKind, Job, Usage},
     kv::Change,
     manifest::{Limits, Manifest},
@@ -42,6 +43,8 @@ pub struct Invocation<'a> {
     pub outside: &'a Outside,
     /// The service's key-value pairs.
     pub pairs: &'a Pairs,
+    /// The service's event filters.
+    pub filters: &'a FilterSet,
 }
 
 /// A running copy of a component. It belongs to one service at most, and executes one job at a time.
@@ -94,7 +97,8 @@ impl Instance {
     ///
     /// Dropping the future ends the guest where it is; the instance is not sound then.
     pub async fn run(&mut self, invocation: Invocation<'_>) -> Turn {
-        let Invocation { manifest, job, service, data, links, linked, limits, outside, pairs } = invocation;
+        let Invocation { manifest, job, service, data, links, linked, limits, outside, pairs, filters } =
+            invocation;
         if !self.sound {
             let failure = Failure::new(FailureKind::Host, "the instance was used after it had been stopped");
             return turn(Err(failure), None, Vec::new(), Usage::default());
@@ -115,6 +119,7 @@ impl Instance {
             effects: Vec::new(),
             pairs: pairs.clone(),
             kv: Change { usage: pairs.usage(), ..Change::default() },
+            filters: filters.clone(),
             events: 0,
             changes: 0,
             bytes: 0,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use ays_core::{
     JsonText, ServiceKey,
     capability::Access,
+    filter::FilterSet,
     job::{FailureKind, Level},
     kv::Change,
     manifest::{Limits, Manifest},
@@ -59,6 +60,8 @@ pub(crate) struct Call {
     /// The service's key-value pairs as the job found them, and what it changes of them.
     pub(crate) pairs: Pairs,
     pub(crate) kv: Change,
+    /// The service's event filters, with what the job has changed of them.
+    pub(crate) filters: FilterSet,
     pub(crate) events: u64,
     /// Changes to event filters and schedules.
     pub(crate) changes: u64,

@@ -3,7 +3,7 @@
 use ays_core::{
     EventName,
     event::{Channel, NewEvent},
-    filter::EventFilter,
+    filter::{EventFilter, FILTER_BYTES},
     job::FailureKind,
     turn::Effect,
 };
@@ -14,7 +14,7 @@ use crate::{
         events::{Filter, Host},
         types::Error,
     },
-    breach::Breach,
+    breach::{Breach, raise},
     state::{Call, State},
 };
 
@@ -43,8 +43,11 @@ impl Host for State {
             call.access.listen(&filter.event).map_err(|denied| Error::Denied(call.denials.add(&denied)))?;
             Ok(filter)
         });
-        match read {
-            Ok(filter) => call.push(Effect::SetFilter(EventFilter { secret, ..filter }), texts).map(Ok),
+        match read.and_then(|filter| fits(call, &filter, texts).map(|()| filter)) {
+            Ok(filter) => {
+                call.filters.insert(&filter);
+                call.push(Effect::SetFilter(EventFilter { secret, ..filter }), texts).map(Ok)
+            }
             Err(refused) => Ok(Err(refused)),
         }
     }
@@ -54,7 +57,10 @@ impl Host for State {
         call.changes()?;
         let texts = length(&filter);
         match read(call, filter) {
-            Ok(filter) => call.push(Effect::RemoveFilter(filter), texts).map(Ok),
+            Ok(filter) => {
+                call.filters.remove(&filter);
+                call.push(Effect::RemoveFilter(filter), texts).map(Ok)
+            }
             Err(refused) => Ok(Err(refused)),
         }
     }
@@ -66,6 +72,26 @@ fn read_event(call: &Call, event: &str, args: &str) -> Result<NewEvent, Error> {
     call.access.emit(&name).map_err(|denied| Error::Denied(call.denials.add(&denied)))?;
     let args = json(call, "event's args", args)?;
     Ok(NewEvent { channel: Channel("service".into()), depth: call.depth, ..NewEvent::new(name, args) })
+}
+
+/// Whether the service may have this filter beside those it has. One that it has may be set whatever the limit.
+fn fits(call: &Call, filter: &EventFilter, texts: usize) -> Result<(), Error> {
+    if texts > FILTER_BYTES {
+        return Err(Error::Limit(format!(
+            "the event filter on `{:.80}` has {texts} bytes of text; {FILTER_BYTES} are the most",
+            filter.event
+        )));
+    }
+    let (most, before) = (call.limits.filters, call.filters.len());
+    if before < most || call.filters.contains(filter) {
+        return Ok(());
+    }
+    let limit = "filters";
+    Err(Error::Limit(format!(
+        "the service would have {} event filters; its limit `{limit}` is {most}; {}",
+        before + 1,
+        raise(limit)
+    )))
 }
 
 /// The length of all of a filter's texts.
