@@ -4,6 +4,7 @@ use std::{collections::BTreeSet, sync::Arc, thread, time::Duration};
 
 use ays_core::{
     job::Failure,
+    limits::beyond,
     manifest::{INTERFACE, LimitPolicy, Limits, Manifest},
     name,
 };
@@ -258,7 +259,7 @@ impl Engine {
 
     async fn describe(&self, pre: &ActorPre<State>) -> Result<(Manifest, String), LoadError> {
         let limits = describe_limits();
-        let failed = |e: wasmtime::Error| LoadError::Describe(breach::failure_to_describe(&e));
+        let failed = |e: wasmtime::Error| LoadError::Describe(breach::failure_to_describe(&e, &limits));
         let instance = Instance::new(pre, &self.clock, &limits, self.limited).await;
         let text = instance.map_err(failed)?.describe(&limits).await.map_err(failed)?;
         if text.len() > MANIFEST_BYTES {
@@ -276,14 +277,12 @@ impl Engine {
         for action in &manifest.actions {
             name::check_action(&action.name).map_err(|e| LoadError::Manifest(e.to_string()))?;
         }
-        let (filters, policy) = (manifest.filters.len(), LimitPolicy { ceiling: self.ceiling, ..Default::default() });
+        let (filters, policy) =
+            (manifest.filters.len(), LimitPolicy { ceiling: self.ceiling, ..Default::default() });
         let most = policy.of(&manifest).filters;
         if filters as u64 > most {
-            let limit = "filters";
-            return Err(LoadError::Manifest(format!(
-                "it brings {filters} event filters; its limit `{limit}` is {most}; {}",
-                breach::raise(limit)
-            )));
+            let what = format_args!("it brings {filters} event filters");
+            return Err(LoadError::Manifest(beyond("filters", what, most)));
         }
         Ok((manifest, text))
     }

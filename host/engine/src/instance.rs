@@ -7,6 +7,7 @@ use ays_core::{
     filter::FilterSet,
     job::{Failure, FailureKind, Job, Usage},
     kv::Change,
+    limits::beyond,
     manifest::{Limits, Manifest},
     service::Links,
     turn::{Effect, Turn},
@@ -163,7 +164,7 @@ impl Instance {
                 let capability = denied.map(str::to_owned);
                 Err(Failure { retry, capability, ..Failure::new(kind, cut(message)) })
             }
-            Err(error) => Err(breach::failure(&error)),
+            Err(error) => Err(breach::failure(&error, &limits)),
         };
         if !known.is_empty() {
             logs.iter_mut().for_each(|line| known.hide(&mut line.message));
@@ -203,13 +204,9 @@ fn allow(store: &mut Store<State>, limits: &Limits) {
 
 fn read_result(text: &str, limits: &Limits, known: &Known) -> Result<JsonText, Failure> {
     if text.len() as u64 > limits.data_bytes {
-        let message = format!(
-            "returned {} bytes of JSON; the limit `data_bytes` is {}; {}",
-            text.len(),
-            limits.data_bytes,
-            breach::raise("data_bytes")
-        );
-        return Err(Failure::new(FailureKind::Limit, message).of_limit("data_bytes"));
+        let what = format_args!("returned {} bytes of JSON", text.len());
+        return Err(Failure::new(FailureKind::Limit, beyond("data_bytes", what, limits.data_bytes))
+            .of_limit("data_bytes"));
     }
     let (json, mut value) = JsonText::parse_value(text)
         .map_err(|e| Failure::new(FailureKind::App, format!("the action's result is not JSON: {e}")))?;

@@ -4,7 +4,7 @@ use ays_core::{
     EventName,
     event::{Channel, NewEvent},
     filter::{EventFilter, FILTER_BYTES},
-    job::FailureKind,
+    limits::beyond,
     turn::Effect,
 };
 
@@ -14,7 +14,7 @@ use crate::{
         events::{Filter, Host},
         types::Error,
     },
-    breach::{Breach, raise},
+    breach::Breach,
     state::{Call, State},
 };
 
@@ -23,8 +23,11 @@ impl Host for State {
         let call = self.call()?;
         call.events += 1;
         if call.events > call.limits.events {
-            let message = format!("emitted more than {} events (limit `events`)", call.limits.events);
-            return Err(Breach::of("events", FailureKind::Limit, message));
+            return Err(Breach::of(
+                "events",
+                format_args!("emitted {} events", call.events),
+                call.limits.events,
+            ));
         }
         match read_event(call, &event, &args) {
             Ok(event) => {
@@ -86,12 +89,8 @@ fn fits(call: &Call, filter: &EventFilter, texts: usize) -> Result<(), Error> {
     if before < most || call.filters.contains(filter) {
         return Ok(());
     }
-    let limit = "filters";
-    Err(Error::Limit(format!(
-        "the service would have {} event filters; its limit `{limit}` is {most}; {}",
-        before + 1,
-        raise(limit)
-    )))
+    let what = format_args!("the service would have {} event filters", before + 1);
+    Err(Error::Limit(beyond("filters", what, most)))
 }
 
 /// The length of all of a filter's texts.
