@@ -203,6 +203,9 @@ fn a_service_gathers_no_more_event_filters_over_its_jobs_than_its_limit() {
         let ask = |n: u64| json!({"event": "again", "args": [30 + n, 31 + n]});
         assert_eq!(job(&host, "probe__b", "unsubscribe", &json!([0, 20]))["state"], "ok");
         assert_eq!(job(&host, "probe__b", "set_filter", &json!(["again", "subscribe"]))["state"], "ok");
+        // They come while another one is executed.
+        let slow = json!({"action": "slow", "service": "probe__b", "args": [1500], "force": true});
+        assert_eq!(host.post("/api/v1/run", &slow).0, 202);
         for n in 0..40 {
             assert_eq!(host.post("/api/v1/events", &ask(n)).0, 202);
         }
