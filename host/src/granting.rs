@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     fs,
+    net::SocketAddr,
     path::Path,
     sync::{Arc, PoisonError, RwLock, RwLockReadGuard},
     time::Duration,
@@ -70,6 +71,13 @@ impl Granting {
             now: RwLock::default(),
             changing: Mutex::default(),
         }
+    }
+
+    /// The same, on a host whose own API listens here.
+    #[must_use]
+    pub fn serving(self, address: SocketAddr) -> Self {
+        let http = Outbound::new(HttpLimits::default(), Arc::new(clock::SystemClock::default()));
+        Self { http: Arc::new(http.with_own_port(address.port())), ..self }
     }
 
     /// What jobs of this actor may do beyond their own service.

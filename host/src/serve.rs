@@ -130,7 +130,7 @@ async fn run(
     // Before anything runs: services that are there already must not run on another version than the pinned one.
     apply::check_pins(&sources, &actors).map_err(not_applied)?;
     let actors = Live::new(actors, settings.quarantine);
-    let granting = Arc::new(Granting::new(settings.grants, settings.secrets));
+    let granting = Arc::new(Granting::new(settings.grants, settings.secrets).serving(address));
     granting.refresh(store.as_ref()).await?;
     let upgrades = Upgrades::new(
         upgrade::Settings {

@@ -572,8 +572,12 @@ fn key_value_pairs_need_a_grant_and_have_limits() {
     assert!(told(2).starts_with("Invalid: "), "{gave:?}");
     assert!(told(4).ends_with("the value has 1048577 bytes; a value has at most 1048576"), "{gave:?}");
     let bytes = 1024 + 1 + 3 * (most + 1);
-    let text = format!("would have {bytes} bytes; the limit `kv_bytes` is {}", 3 * most);
-    assert!(told(6).starts_with("Limit: ") && told(6).ends_with(&text), "{gave:?}");
+    let text = format!("would have {bytes} bytes; its limit `kv_bytes` is {}; ", 3 * most);
+    let raised = "(`--ceiling kv_bytes=AMOUNT`); `--limit kv_bytes=AMOUNT` is for actors that ask for none";
+    assert!(
+        told(6).starts_with("Limit: ") && told(6).contains(&text) && told(6).ends_with(raised),
+        "{gave:?}"
+    );
     assert_eq!(gave[11], most);
     assert!(
         told(12).starts_with("Invalid: ") && told(12).contains("would hold the value of a secret"),

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use ays_tests::{Host, actors, host::Start};
+use ays_tests::{Host, actors, courier, host::Start, redis::RedisServer};
 use serde_json::{Value, json};
 
 /// Runs an action, and returns its job once it has been tried.
@@ -60,12 +60,12 @@ fn each_breach_fails_its_job_with_its_kind_while_a_neighbour_goes_on() {
         let _stop = StopAtDrop(&stop);
         let mut problems = Vec::new();
         for (action, args, kind, message) in [
-            ("spin_briefly", json!([]), "cpu", "100 ms"),
+            ("spin_briefly", json!([]), "cpu", "`cpu_ms` is 100"),
             ("eat_memory", json!([]), "memory", "67108864"),
             ("recurse", json!([]), "trap", "call stack is exhausted"),
             ("trap", json!([]), "trap", "unreachable"),
             ("panic", json!([]), "trap", "unreachable"),
-            ("sleep_briefly", json!([60_000]), "wall", "200 ms"),
+            ("sleep_briefly", json!([60_000]), "wall", "`wall_ms` is 200"),
             ("chatty", json!([]), "limit", "log_bytes"),
             ("chatty_stdout", json!([]), "limit", "log_bytes"),
             ("big_result", json!([2 << 20]), "limit", "data_bytes"),
@@ -73,7 +73,7 @@ fn each_breach_fails_its_job_with_its_kind_while_a_neighbour_goes_on() {
             ("big_event", json!([2 << 20]), "app", "data_bytes"),
             ("set_bad_data", json!({"count": "many"}), "app", "count"),
             ("set_broken_data", json!([]), "app", "JSON"),
-            ("emit_many", json!(["never", 1001]), "limit", "1000 events"),
+            ("emit_many", json!(["never", 1001]), "limit", "emitted 1001 events; its limit `events` is 1000"),
             ("fail_for_good", json!([]), "app", ""),
             ("write_file", json!(["/tmp/probe"]), "app", ""),
             ("read_dir", json!(["/"]), "app", ""),
@@ -147,8 +147,8 @@ fn the_operator_sets_defaults_and_ceilings_and_each_breach_says_where_it_is_rais
     assert_eq!((of("memory_bytes"), of("events"), of("log_bytes")), (8 << 20, 3, 64 << 10));
     for (action, args, kind, amount, limit) in [
         ("eat_memory", json!([]), "memory", "8388608", "memory_bytes"),
-        ("emit_many", json!(["never", 4]), "limit", "3 events", "events"),
-        ("chatty", json!([]), "limit", "65536 bytes", "log_bytes"),
+        ("emit_many", json!(["never", 4]), "limit", "emitted 4 events", "events"),
+        ("chatty", json!([]), "limit", "`log_bytes` is 65536", "log_bytes"),
     ] {
         let job = job(&host, "probe__bad", action, &args);
         let said = job["error"]["message"].as_str().unwrap_or_default();
@@ -161,6 +161,84 @@ fn the_operator_sets_defaults_and_ceilings_and_each_breach_says_where_it_is_rais
         let output = Start::new(actors()).arg(flag).command().output().expect("cannot run ays-host");
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(!output.status.success() && said.contains(told), "{flag}: {said}");
+    }
+}
+
+#[test]
+fn a_service_gathers_no_more_event_filters_over_its_jobs_than_its_limit() {
+    let start = Start::new(actors()).arg("--limit=filters=25,changes=100").blueprint(
+        "probe__a:\nprobe__b:\n\neventfilters:\n  - {cmd: Operators, service: probe__a, action: noop}\n",
+    );
+    let told = |had: u64| {
+        format!(
+            "the service would have {had} event filters; its limit `filters` is 25; the actor's manifest can ask for \
+             another `filters`, up to the host's ceiling (`--ceiling filters=AMOUNT`)"
+        )
+    };
+    let set = |host: &Host, service: &str| {
+        let own = |filter: &&Value| filter["service"] == service;
+        host.list("/api/v1/filters").iter().filter(own).count()
+    };
+    let redis = RedisServer::start();
+    for store in [None, Some(redis.url())] {
+        let start = start.clone();
+        let start = match store {
+            Some(url) => start.store(url).arg("--command-queue").arg("none"),
+            None => start,
+        };
+        let host = start.start();
+        // From, to: what of it is refused. The blueprint's filter counts.
+        let subscribe = |host: &Host, service: &str, from: u64, to: u64| {
+            let job = job(host, service, "subscribe", &json!([from, to]));
+            job["result"].as_str().unwrap_or_else(|| panic!("{job}")).to_owned()
+        };
+        assert_eq!(subscribe(&host, "probe__a", 0, 20), "");
+        // Those that are there are no new ones, however they are written.
+        assert_eq!(subscribe(&host, "probe__a", 0, 20), "");
+        let refused = subscribe(&host, "probe__a", 0, 40);
+        assert!(refused.contains(&told(26)), "{refused}");
+        assert_eq!(set(&host, "probe__a"), 25);
+        assert_eq!(subscribe(&host, "probe__b", 0, 25), "", "each service has its own");
+        // Jobs that are taken together: each sees what the one before set.
+        let ask = |n: u64| json!({"event": "again", "args": [30 + n, 31 + n]});
+        assert_eq!(job(&host, "probe__b", "unsubscribe", &json!([0, 20]))["state"], "ok");
+        assert_eq!(job(&host, "probe__b", "set_filter", &json!(["again", "subscribe"]))["state"], "ok");
+        // They come while another one is executed.
+        let slow = json!({"action": "slow", "service": "probe__b", "args": [1500], "force": true});
+        assert_eq!(host.post("/api/v1/run", &slow).0, 202);
+        for n in 0..40 {
+            assert_eq!(host.post("/api/v1/events", &ask(n)).0, 202);
+        }
+        host.until("all have been tried", |host| {
+            let jobs = host.list("/api/v1/jobs?service=probe__b&action=subscribe&cause=event");
+            (jobs.iter().filter(|job| job["state"] == "ok").count() == 40).then_some(())
+        });
+        assert_eq!(set(&host, "probe__b"), 25);
+        host.terminate();
+        let host = start.start();
+        let refused = subscribe(&host, "probe__a", 20, 40);
+        assert!(refused.contains(&told(26)), "also after a restart: {refused}");
+        assert_eq!(job(&host, "probe__a", "unsubscribe", &json!([0, 1]))["state"], "ok");
+        assert_eq!(subscribe(&host, "probe__a", 100, 101), "", "there is room again");
+        let long = job(&host, "probe__a", "set_filter", &json!(["e", "noop", "x".repeat(5000)]));
+        let said = long["error"]["message"].as_str().unwrap_or_default();
+        assert!(said.contains("bytes of text; 4096 are the most"), "{long}");
+    }
+}
+
+#[test]
+fn an_instance_that_jobs_of_several_actions_share_keeps_to_the_limit_of_each() {
+    let start = Start::new(courier()).blueprint("courier__c:\ngrants:\n  courier: [nothing else]\n");
+    let host = start.start();
+    // The instance is made for the job before each of these, and serves both.
+    for (first, second, most) in [("chance", "little_chance", 64), ("little_chance", "chance", 1 << 20)] {
+        assert_eq!(job(&host, "courier__c", first, &json!([64]))["state"], "ok");
+        assert_eq!(job(&host, "courier__c", second, &json!([most]))["result"], most);
+        let more = job(&host, "courier__c", second, &json!([most + 1]));
+        let told =
+            format!("asked for {} random bytes in one call; its limit `random_bytes` is {most}", most + 1);
+        let said = more["error"]["message"].as_str().unwrap_or_default();
+        assert!(more["error"]["kind"] == "limit" && said.contains(&told), "{more}");
     }
 }
 

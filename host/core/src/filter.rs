@@ -1,6 +1,10 @@
 //! Event filters: which events a service wants, and what it does for them.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::{BTreeSet, HashSet},
+    fmt::Write as _,
+    sync::Arc,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -8,6 +12,10 @@ use crate::{
     EventName, ServiceKey,
     event::{Channel, NewEvent},
 };
+
+/// The most bytes that the texts of a filter that an action sets may have together: its event, action, channel, tags and
+/// secret.
+pub const FILTER_BYTES: usize = 4 << 10;
 
 /// A subscription of a service. (event, action, channel, tags) identify it: setting an equal one again changes at
 /// most its secret.
@@ -48,6 +56,19 @@ impl EventFilter {
             && self.tags == other.tags
     }
 
+    /// What identifies it: the same text for [the same](Self::same) subscription.
+    pub fn identity(&self) -> Arc<str> {
+        let channel = if self.channel.is_any() { String::new() } else { self.channel.0.to_ascii_lowercase() };
+        let mut identity = String::new();
+        // Each with its length before it, for any of them may hold any character.
+        let parts = [self.event.folded(), &self.action, &channel].into_iter();
+        for part in parts.chain(self.tags.iter().map(String::as_str)) {
+            // Writing to a string cannot fail.
+            let _ = write!(identity, "{}:{part}", part.len());
+        }
+        identity.into()
+    }
+
     /// Whether it takes the event.
     pub fn takes(&self, event: &NewEvent) -> bool {
         self.event == event.name
@@ -62,6 +83,49 @@ impl EventFilter {
 /// Compares in a time that does not depend on where the two differ.
 fn same_secret(a: &[u8], b: &[u8]) -> bool {
     a.len() == b.len() && a.iter().zip(b).fold(0, |sum, (x, y)| sum | (x ^ y)) == 0
+}
+
+/// Which event filters a service has. Copies share what they hold until one of them is changed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FilterSet(Arc<HashSet<Arc<str>>>);
+
+impl FilterSet {
+    /// How many there are.
+    pub fn len(&self) -> u64 {
+        self.0.len() as u64
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether one that is equal to this one, but for its secret, is there.
+    pub fn contains(&self, filter: &EventFilter) -> bool {
+        self.0.contains(&*filter.identity())
+    }
+
+    /// Adds a filter, unless an equal one is there.
+    pub fn insert(&mut self, filter: &EventFilter) {
+        self.put(filter.identity());
+    }
+
+    /// Removes the filter that is equal to this one.
+    pub fn remove(&mut self, filter: &EventFilter) {
+        self.take(&filter.identity());
+    }
+
+    pub(crate) fn put(&mut self, identity: Arc<str>) {
+        if !self.0.contains(&identity) {
+            Arc::make_mut(&mut self.0).insert(identity);
+        }
+    }
+
+    pub(crate) fn take(&mut self, identity: &str) {
+        if self.0.contains(identity) {
+            Arc::make_mut(&mut self.0).remove(identity);
+        }
+    }
 }
 
 /// An event filter and whose it is.

@@ -29,7 +29,7 @@ pub mod id;
 pub mod job;
 pub mod json;
 pub mod kv;
-mod limits;
+pub mod limits;
 pub mod manifest;
 pub mod name;
 pub mod partition;

@@ -1,5 +1,7 @@
 //! What a job may use.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use super::manifest::{ActionSpec, Manifest};
@@ -125,6 +127,26 @@ limits! {
     turn_bytes: Bytes, 16 << 20, 256 << 20;
     /// The service's key-value pairs, keys and values together, in bytes.
     kv_bytes: Bytes, 16 << 20, 128 << 20;
+    /// Event filters that the service may have, as its jobs set them.
+    filters: Count, 1_000, 10_000;
+}
+
+/// What is said of a limit that was, or would be, exceeded, without where it is raised: `what` says how much was used.
+pub fn exceeded(limit: &str, what: impl fmt::Display, most: u64) -> String {
+    format!("{what}; its limit `{limit}` is {most}")
+}
+
+/// The same with [where it is raised](raised).
+pub fn beyond(limit: &str, what: impl fmt::Display, most: u64) -> String {
+    format!("{}; {}", exceeded(limit, what, most), raised(limit))
+}
+
+/// Where a limit is raised, for the end of a sentence.
+pub fn raised(limit: &str) -> String {
+    format!(
+        "the actor's manifest can ask for another `{limit}`, up to the host's ceiling (`--ceiling {limit}=AMOUNT`); \
+         `--limit {limit}=AMOUNT` is for actors that ask for none"
+    )
 }
 
 impl WantedLimits {

@@ -8,7 +8,7 @@ use std::{
 use crate::{
     Id, ServiceKey,
     event::NewEvent,
-    filter::{EventFilter, Subscription},
+    filter::{EventFilter, FilterSet, Subscription},
     job::{Cause, NewJob},
 };
 
@@ -17,6 +17,8 @@ use crate::{
 pub struct FilterIndex {
     /// By the event's folded name.
     by_event: HashMap<Arc<str>, Subscribers>,
+    /// Which filters each service has.
+    of_service: HashMap<ServiceKey, FilterSet>,
     last_seq: u64,
 }
 
@@ -25,31 +27,30 @@ pub struct FilterIndex {
 struct Subscribers {
     /// By number, which is the order of registration.
     by_seq: BTreeMap<u64, Subscription>,
-    /// The numbers of each service's filters, so that thousands of services can subscribe without a search.
-    of_service: HashMap<ServiceKey, Vec<u64>>,
+    /// The numbers of each service's filters by what identifies them, so that thousands of services can subscribe, and one
+    /// service with thousands of filters, without a search.
+    of_service: HashMap<ServiceKey, HashMap<Arc<str>, u64>>,
 }
 
 impl Subscribers {
-    fn put(&mut self, subscription: Subscription) {
-        self.take(subscription.seq);
-        self.of_service.entry(subscription.service.clone()).or_default().push(subscription.seq);
+    fn put(&mut self, identity: Arc<str>, subscription: Subscription) {
+        self.of_service.entry(subscription.service.clone()).or_default().insert(identity, subscription.seq);
         self.by_seq.insert(subscription.seq, subscription);
     }
 
-    fn take(&mut self, seq: u64) {
-        let Some(old) = self.by_seq.remove(&seq) else { return };
-        if let Some(seqs) = self.of_service.get_mut(&old.service) {
-            seqs.retain(|other| *other != seq);
-            if seqs.is_empty() {
-                self.of_service.remove(&old.service);
-            }
+    fn take(&mut self, service: &ServiceKey, identity: &str) -> Option<u64> {
+        let seqs = self.of_service.get_mut(service)?;
+        let seq = seqs.remove(identity)?;
+        if seqs.is_empty() {
+            self.of_service.remove(service);
         }
+        self.by_seq.remove(&seq);
+        Some(seq)
     }
 
-    /// The number of the service's filter that is equal to this one.
-    fn find(&self, service: &ServiceKey, filter: &EventFilter) -> Option<u64> {
-        let same = |seq: &&u64| self.by_seq.get(seq).is_some_and(|known| known.filter.same(filter));
-        self.of_service.get(service)?.iter().find(same).copied()
+    /// The number of the service's filter of this identity.
+    fn find(&self, service: &ServiceKey, identity: &str) -> Option<u64> {
+        self.of_service.get(service)?.get(identity).copied()
     }
 }
 
@@ -68,13 +69,22 @@ impl FilterIndex {
     /// Puts a stored subscription back, with the number it had.
     pub fn restore(&mut self, subscription: Subscription) {
         self.last_seq = self.last_seq.max(subscription.seq);
-        self.by_event.entry(subscription.filter.event.folded().into()).or_default().put(subscription);
+        self.put(subscription.filter.identity(), subscription);
+    }
+
+    fn put(&mut self, identity: Arc<str>, subscription: Subscription) {
+        self.of_service.entry(subscription.service.clone()).or_default().put(identity.clone());
+        let subscribers = self.by_event.entry(subscription.filter.event.folded().into()).or_default();
+        subscribers.put(identity, subscription);
     }
 
     /// Subscribes a service; an equal filter of the same service is kept, at most its secret changes.
     pub fn set(&mut self, service: &ServiceKey, filter: EventFilter) -> Set {
-        let subscribers = self.by_event.entry(filter.event.folded().into()).or_default();
-        let known = subscribers.find(service, &filter).and_then(|seq| subscribers.by_seq.get_mut(&seq));
+        let identity = filter.identity();
+        let known = self.by_event.get_mut(filter.event.folded()).and_then(|subscribers| {
+            let seq = subscribers.find(service, &identity)?;
+            subscribers.by_seq.get_mut(&seq)
+        });
         if let Some(known) = known {
             if known.filter.secret == filter.secret {
                 return Set::Same;
@@ -83,19 +93,30 @@ impl FilterIndex {
             return Set::Changed(known.seq);
         }
         self.last_seq += 1;
-        subscribers.put(Subscription { service: service.clone(), seq: self.last_seq, filter });
+        self.put(identity, Subscription { service: service.clone(), seq: self.last_seq, filter });
         Set::New(self.last_seq)
     }
 
     /// Removes a service's filter that is equal to this one, and returns its number.
     pub fn remove(&mut self, service: &ServiceKey, filter: &EventFilter) -> Option<u64> {
+        let identity = filter.identity();
         let subscribers = self.by_event.get_mut(filter.event.folded())?;
-        let seq = subscribers.find(service, filter)?;
-        subscribers.take(seq);
+        let seq = subscribers.take(service, &identity)?;
         if subscribers.by_seq.is_empty() {
             self.by_event.remove(filter.event.folded());
         }
+        if let Some(set) = self.of_service.get_mut(service) {
+            set.take(&identity);
+            if set.is_empty() {
+                self.of_service.remove(service);
+            }
+        }
         Some(seq)
+    }
+
+    /// Which filters a service has.
+    pub fn of(&self, service: &ServiceKey) -> FilterSet {
+        self.of_service.get(service).cloned().unwrap_or_default()
     }
 
     /// The filters that take the event, in the order in which they were registered.

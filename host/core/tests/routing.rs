@@ -138,6 +138,14 @@ proptest! {
                 }
             }
             prop_assert_eq!(index.all().len(), all.len());
+            let services: BTreeSet<&ServiceKey> = all.iter().map(|(service, ..)| service).collect();
+            for service in services {
+                let of = index.of(service);
+                prop_assert_eq!(of.len(), all.iter().filter(|(s, ..)| s == service).count() as u64);
+                for known in index.all() {
+                    prop_assert!(known.service != *service || of.contains(&known.filter));
+                }
+            }
         }
     }
 }

@@ -68,7 +68,9 @@ impl Actor {
     /// # Errors
     /// If the component's own start takes more than `limits`, or traps, or no more instances can be had.
     pub async fn instantiate(&self, limits: &Limits) -> Result<Instance, Failure> {
-        Instance::new(&self.pre, &self.clock, limits, self.limited).await.map_err(|e| breach::failure(&e))
+        Instance::new(&self.pre, &self.clock, limits, self.limited)
+            .await
+            .map_err(|e| breach::failure(&e, limits))
     }
 }
 

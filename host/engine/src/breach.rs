@@ -2,7 +2,11 @@
 
 use std::fmt;
 
-use ays_core::job::{Failure, FailureKind};
+use ays_core::{
+    job::{Failure, FailureKind},
+    limits::{exceeded, raised},
+    manifest::Limits,
+};
 use wasmtime::{Error, Trap, WasmBacktrace};
 
 /// The frames of a backtrace that are kept: a guest that recurses without end has as many as its stack holds.
@@ -11,8 +15,8 @@ const FRAMES: usize = 32;
 /// An error of the host's own, by which a host function, the limiter or the epoch callback stops a guest.
 #[derive(Debug)]
 pub(crate) struct Breach {
-    pub(crate) kind: FailureKind,
-    pub(crate) message: String,
+    kind: FailureKind,
+    message: String,
     /// The name of the limit that was met, if it is one that an actor can ask for.
     limit: Option<&'static str>,
 }
@@ -22,9 +26,15 @@ impl Breach {
         Error::from(Self { kind, message: message.into(), limit: None })
     }
 
-    /// A breach of a limit, by its name in the manifest. `message` says the limit and how much was used.
-    pub(crate) fn of(limit: &'static str, kind: FailureKind, message: impl Into<String>) -> Error {
-        Error::from(Self { kind, message: message.into(), limit: Some(limit) })
+    /// A breach of a limit, by its name in the manifest. `what` says how much was used.
+    pub(crate) fn of(limit: &'static str, what: impl fmt::Display, most: u64) -> Error {
+        let kind = match limit {
+            "cpu_ms" => FailureKind::Cpu,
+            "wall_ms" => FailureKind::Wall,
+            "memory_bytes" => FailureKind::Memory,
+            _ => FailureKind::Limit,
+        };
+        Error::from(Self { kind, message: exceeded(limit, what, most), limit: Some(limit) })
     }
 }
 
@@ -36,32 +46,25 @@ impl fmt::Display for Breach {
 
 impl std::error::Error for Breach {}
 
-/// What a job's call that ended with an error means for the job.
-pub(crate) fn failure(error: &Error) -> Failure {
-    let (failure, limit) = read(error);
+/// What a job's call that ended with an error means for the job, which had these limits.
+pub(crate) fn failure(error: &Error, limits: &Limits) -> Failure {
+    let (failure, limit) = read(error, limits);
     match limit {
-        Some(limit) => Failure { message: format!("{}; {}", failure.message, raise(limit)), ..failure },
+        Some(limit) => Failure { message: format!("{}; {}", failure.message, raised(limit)), ..failure },
         None => failure,
     }
 }
 
 /// The same for a component that was to describe itself: its limits are the host's, and raised nowhere.
-pub(crate) fn failure_to_describe(error: &Error) -> Failure {
-    read(error).0
+pub(crate) fn failure_to_describe(error: &Error, limits: &Limits) -> Failure {
+    read(error, limits).0
 }
 
-/// Where a limit of jobs is raised, for the end of a sentence.
-pub(crate) fn raise(limit: &str) -> String {
-    format!(
-        "the actor's manifest can ask for another `{limit}`, up to the host's ceiling (`--ceiling {limit}=AMOUNT`)"
-    )
-}
-
-fn read(error: &Error) -> (Failure, Option<&'static str>) {
+fn read(error: &Error, limits: &Limits) -> (Failure, Option<&'static str>) {
     let (kind, message, limit) = if let Some(breach) = error.downcast_ref::<Breach>() {
         (breach.kind, breach.message.clone(), breach.limit)
-    } else if let Some((limit, what)) = wasmtime_limit(error) {
-        (FailureKind::Limit, format!("{what} (limit `{limit}`)"), Some(limit))
+    } else if let Some((limit, what, most)) = wasmtime_limit(error, limits) {
+        (FailureKind::Limit, exceeded(limit, what, most), Some(limit))
     } else if let Some(trap) = error.downcast_ref::<Trap>() {
         (FailureKind::Trap, describe(*trap), None)
     } else if let Some(exit) = error.downcast_ref::<wasmtime_wasi::I32Exit>() {
@@ -73,21 +76,26 @@ fn read(error: &Error) -> (Failure, Option<&'static str>) {
     (Failure { limit: limit.map(str::to_owned), ..failure }, limit)
 }
 
-/// The limits that wasmtime keeps by itself tell of a breach by their words alone.
-fn wasmtime_limit(error: &Error) -> Option<(&'static str, String)> {
+/// The limits that wasmtime keeps by itself tell of a breach by their words alone. Returns the limit, what was used, and the
+/// most that may be.
+fn wasmtime_limit(error: &Error, limits: &Limits) -> Option<(&'static str, String, u64)> {
     let cause = error.root_cause().to_string();
-    let limit = if cause.contains("fuel allocated for hostcalls has been exhausted") {
-        return Some(("hostcall_bytes", "handed the host more bytes in one call than it may".into()));
+    if cause.contains("fuel allocated for hostcalls has been exhausted") {
+        let most = limits.hostcall_bytes;
+        // It stops at the first piece that is too much, and does not say how much that and the rest are.
+        let what = format!("handed over at least {} bytes in one call", most.saturating_add(1));
+        Some(("hostcall_bytes", what, most))
     } else if cause.contains("store handle limit exceeded")
         || cause.contains("resource table has no free keys")
     {
-        "handles"
-    } else if cause.starts_with("requested len") {
-        "random_bytes"
+        let most = limits.handles;
+        Some(("handles", format!("asked for {} handles at a time", most.saturating_add(1)), most))
+    } else if let Some(asked) = cause.strip_prefix("requested len ") {
+        let asked = asked.split_once(' ').map_or(asked, |(asked, _)| asked);
+        Some(("random_bytes", format!("asked for {asked} random bytes in one call"), limits.random_bytes))
     } else {
-        return None;
-    };
-    Some((limit, cause))
+        None
+    }
 }
 
 fn describe(trap: Trap) -> String {

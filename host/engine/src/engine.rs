@@ -4,7 +4,8 @@ use std::{collections::BTreeSet, sync::Arc, thread, time::Duration};
 
 use ays_core::{
     job::Failure,
-    manifest::{INTERFACE, Limits, Manifest},
+    limits::beyond,
+    manifest::{INTERFACE, LimitPolicy, Limits, Manifest},
     name,
 };
 use ays_package::section;
@@ -117,6 +118,7 @@ pub struct Engine {
     pooling: Pooling,
     instances: u32,
     component_bytes: u64,
+    ceiling: Limits,
     compiler: Compiler,
     limited: bool,
     cache: Option<CodeCache>,
@@ -150,9 +152,20 @@ impl Engine {
                 thread::sleep(EPOCH);
             }
         })?;
-        let Options { instances, component_bytes, compiler, unlimited, .. } = options.clone();
+        let Options { instances, ceiling, component_bytes, compiler, unlimited } = options.clone();
         let limited = !unlimited;
-        Ok(Self { engine, linker, clock, pooling, instances, component_bytes, compiler, limited, cache })
+        Ok(Self {
+            engine,
+            linker,
+            clock,
+            pooling,
+            instances,
+            component_bytes,
+            ceiling,
+            compiler,
+            limited,
+            cache,
+        })
     }
 
     /// How instances get their memory.
@@ -246,7 +259,7 @@ impl Engine {
 
     async fn describe(&self, pre: &ActorPre<State>) -> Result<(Manifest, String), LoadError> {
         let limits = describe_limits();
-        let failed = |e: wasmtime::Error| LoadError::Describe(breach::failure_to_describe(&e));
+        let failed = |e: wasmtime::Error| LoadError::Describe(breach::failure_to_describe(&e, &limits));
         let instance = Instance::new(pre, &self.clock, &limits, self.limited).await;
         let text = instance.map_err(failed)?.describe(&limits).await.map_err(failed)?;
         if text.len() > MANIFEST_BYTES {
@@ -263,6 +276,13 @@ impl Engine {
         }
         for action in &manifest.actions {
             name::check_action(&action.name).map_err(|e| LoadError::Manifest(e.to_string()))?;
+        }
+        let (filters, policy) =
+            (manifest.filters.len(), LimitPolicy { ceiling: self.ceiling, ..Default::default() });
+        let most = policy.of(&manifest).filters;
+        if filters as u64 > most {
+            let what = format_args!("it brings {filters} event filters");
+            return Err(LoadError::Manifest(beyond("filters", what, most)));
         }
         Ok((manifest, text))
     }

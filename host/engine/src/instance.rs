@@ -4,8 +4,10 @@ use std::{pin::pin, sync::Arc};
 
 use ays_core::{
     JsonText, ServiceKey,
+    filter::FilterSet,
     job::{Failure, FailureKind, Job, Usage},
     kv::Change,
+    limits::beyond,
     manifest::{Limits, Manifest},
     service::Links,
     turn::{Effect, Turn},
@@ -42,6 +44,8 @@ pub struct Invocation<'a> {
     pub outside: &'a Outside,
     /// The service's key-value pairs.
     pub pairs: &'a Pairs,
+    /// The service's event filters.
+    pub filters: &'a FilterSet,
 }
 
 /// A running copy of a component. It belongs to one service at most, and executes one job at a time.
@@ -94,7 +98,8 @@ impl Instance {
     ///
     /// Dropping the future ends the guest where it is; the instance is not sound then.
     pub async fn run(&mut self, invocation: Invocation<'_>) -> Turn {
-        let Invocation { manifest, job, service, data, links, linked, limits, outside, pairs } = invocation;
+        let Invocation { manifest, job, service, data, links, linked, limits, outside, pairs, filters } =
+            invocation;
         if !self.sound {
             let failure = Failure::new(FailureKind::Host, "the instance was used after it had been stopped");
             return turn(Err(failure), None, Vec::new(), Usage::default());
@@ -115,6 +120,7 @@ impl Instance {
             effects: Vec::new(),
             pairs: pairs.clone(),
             kv: Change { usage: pairs.usage(), ..Change::default() },
+            filters: filters.clone(),
             events: 0,
             changes: 0,
             bytes: 0,
@@ -158,7 +164,7 @@ impl Instance {
                 let capability = denied.map(str::to_owned);
                 Err(Failure { retry, capability, ..Failure::new(kind, cut(message)) })
             }
-            Err(error) => Err(breach::failure(&error)),
+            Err(error) => Err(breach::failure(&error, &limits)),
         };
         if !known.is_empty() {
             logs.iter_mut().for_each(|line| known.hide(&mut line.message));
@@ -198,13 +204,9 @@ fn allow(store: &mut Store<State>, limits: &Limits) {
 
 fn read_result(text: &str, limits: &Limits, known: &Known) -> Result<JsonText, Failure> {
     if text.len() as u64 > limits.data_bytes {
-        let message = format!(
-            "returned {} bytes of JSON; the limit `data_bytes` is {}; {}",
-            text.len(),
-            limits.data_bytes,
-            breach::raise("data_bytes")
-        );
-        return Err(Failure::new(FailureKind::Limit, message).of_limit("data_bytes"));
+        let what = format_args!("returned {} bytes of JSON", text.len());
+        return Err(Failure::new(FailureKind::Limit, beyond("data_bytes", what, limits.data_bytes))
+            .of_limit("data_bytes"));
     }
     let (json, mut value) = JsonText::parse_value(text)
         .map_err(|e| Failure::new(FailureKind::App, format!("the action's result is not JSON: {e}")))?;

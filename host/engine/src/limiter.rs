@@ -1,6 +1,6 @@
 //! Linear memory, tables and instances.
 
-use ays_core::{job::FailureKind, manifest::Limits};
+use ays_core::manifest::Limits;
 use wasmtime::ResourceLimiter;
 
 use crate::breach::Breach;
@@ -42,11 +42,8 @@ impl ResourceLimiter for Limiter {
     fn memory_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
         let asked = self.memory.saturating_add(desired.saturating_sub(current) as u64);
         if asked > self.memory_limit {
-            let message = format!(
-                "asked for {asked} bytes of linear memory in all; its limit `memory_bytes` is {}",
-                self.memory_limit
-            );
-            return Err(Breach::of("memory_bytes", FailureKind::Memory, message));
+            let what = format_args!("asked for {asked} bytes of linear memory in all");
+            return Err(Breach::of("memory_bytes", what, self.memory_limit));
         }
         self.memory = asked;
         Ok(true)
@@ -55,11 +52,8 @@ impl ResourceLimiter for Limiter {
     fn table_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
         let asked = self.table_elements.saturating_add(desired.saturating_sub(current) as u64);
         if asked > self.table_limit {
-            let message = format!(
-                "asked for {asked} table elements in all; its limit `table_elements` is {}",
-                self.table_limit
-            );
-            return Err(Breach::of("table_elements", FailureKind::Limit, message));
+            let what = format_args!("asked for {asked} table elements in all");
+            return Err(Breach::of("table_elements", what, self.table_limit));
         }
         self.table_elements = asked;
         Ok(true)

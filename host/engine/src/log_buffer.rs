@@ -8,7 +8,7 @@ use std::{
 };
 
 use ays_core::{
-    job::{FailureKind, Level, LogLine},
+    job::{Level, LogLine},
     manifest::Limits,
 };
 use tokio::io::AsyncWrite;
@@ -95,8 +95,8 @@ impl Lines {
     fn count(&mut self, bytes: usize) -> wasmtime::Result<()> {
         self.bytes = self.bytes.saturating_add(bytes as u64);
         if self.bytes > self.limit {
-            let message = format!("logged more than {} bytes (limit `log_bytes`)", self.limit);
-            return Err(Breach::of("log_bytes", FailureKind::Limit, message));
+            let what = format_args!("logged {} bytes, with {LINE} for each line beside its text", self.bytes);
+            return Err(Breach::of("log_bytes", what, self.limit));
         }
         Ok(())
     }
@@ -104,8 +104,8 @@ impl Lines {
     fn push(&mut self, level: Level, message: String) -> wasmtime::Result<()> {
         self.count(LINE)?;
         if self.lines.len() as u64 >= self.most_lines {
-            let message = format!("logged more than {} lines (limit `log_lines`)", self.most_lines);
-            return Err(Breach::of("log_lines", FailureKind::Limit, message));
+            let what = format_args!("logged {} lines", self.lines.len() + 1);
+            return Err(Breach::of("log_lines", what, self.most_lines));
         }
         let time = self.clock.now();
         self.lines.push(LogLine { time, level, message });

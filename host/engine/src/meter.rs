@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use ays_core::{job::FailureKind, manifest::Limits};
+use ays_core::manifest::Limits;
 use rustix::time::{ClockId, clock_gettime};
 use wasmtime::UpdateDeadline;
 
@@ -96,9 +96,10 @@ impl Meter {
     pub(crate) fn epoch(&self) -> wasmtime::Result<UpdateDeadline> {
         let polled = thread_cpu_ns().saturating_sub(self.poll_began_ns.load(Relaxed));
         let limit_ns = self.cpu_limit_ns.load(Relaxed);
-        if self.used_ns.load(Relaxed).saturating_add(polled) >= limit_ns {
-            let message = format!("used its {} ms of CPU time (limit `cpu_ms`)", limit_ns / 1_000_000);
-            return Err(Breach::of("cpu_ms", FailureKind::Cpu, message));
+        let used = self.used_ns.load(Relaxed).saturating_add(polled);
+        if used >= limit_ns {
+            let what = format_args!("used {} ms of CPU time", used / 1_000_000);
+            return Err(Breach::of("cpu_ms", what, limit_ns / 1_000_000));
         }
         if self.left().is_zero() {
             return Err(self.wall_breach());
@@ -112,8 +113,8 @@ impl Meter {
 
     fn wall_breach(&self) -> wasmtime::Error {
         let limit = self.wall_limit_ms.load(Relaxed);
-        let message = format!("took its {limit} ms (limit `wall_ms`)");
-        Breach::of("wall_ms", FailureKind::Wall, message)
+        let late = nanos(self.clock.monotonic()).saturating_sub(self.deadline_ns.load(Relaxed)) / 1_000_000;
+        Breach::of("wall_ms", format_args!("took {} ms", limit.saturating_add(late)), limit)
     }
 }
 

@@ -5,6 +5,7 @@ use std::pin::pin;
 use ays_core::{
     JsonText,
     job::{Failure, FailureKind},
+    limits::beyond,
     manifest::Limits,
 };
 use wasmtime::component::ComponentExportIndex;
@@ -40,13 +41,13 @@ impl Actor {
             migrate.call_async(&mut store, (from, data.as_str())).await
         };
         let returned = Metered { future: pin!(migrating), meter: &meter, timer: None }.await;
-        let (migrated,) = returned.map_err(|error| breach::failure(&error))?;
+        let (migrated,) = returned.map_err(|error| breach::failure(&error, limits))?;
         let refused =
             |what: String| Failure::new(FailureKind::App, format!("migrate from version {from}: {what}"));
         let text = migrated.map_err(refused)?;
         if text.len() as u64 > limits.data_bytes {
-            let (size, most) = (text.len(), limits.data_bytes);
-            return Err(refused(format!("returned {size} bytes of JSON; the limit `data_bytes` is {most}")));
+            let what = format_args!("returned {} bytes of JSON", text.len());
+            return Err(refused(beyond("data_bytes", what, limits.data_bytes)));
         }
         let migrated = JsonText::parse(&text).map_err(|e| refused(format!("its result is not JSON: {e}")))?;
         if !migrated.is_object() {

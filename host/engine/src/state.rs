@@ -5,6 +5,7 @@ use std::sync::Arc;
 use ays_core::{
     JsonText, ServiceKey,
     capability::Access,
+    filter::FilterSet,
     job::{FailureKind, Level},
     kv::Change,
     manifest::{Limits, Manifest},
@@ -33,6 +34,8 @@ pub(crate) struct State {
     /// The job that is being executed; none while the guest describes itself.
     call: Option<Call>,
     wasi: WasiCtx,
+    /// The most random bytes of one call, as `wasi` has it.
+    random_bytes: u64,
     pub(crate) http: WasiHttpCtx,
     pub(crate) http_hooks: Hooks,
     pub(crate) table: ResourceTable,
@@ -59,6 +62,8 @@ pub(crate) struct Call {
     /// The service's key-value pairs as the job found them, and what it changes of them.
     pub(crate) pairs: Pairs,
     pub(crate) kv: Change,
+    /// The service's event filters, with what the job has changed of them.
+    pub(crate) filters: FilterSet,
     pub(crate) events: u64,
     /// Changes to event filters and schedules.
     pub(crate) changes: u64,
@@ -82,11 +87,8 @@ impl Call {
     pub(crate) fn spend(&mut self, texts: usize) -> wasmtime::Result<()> {
         self.bytes = self.bytes.saturating_add((texts.saturating_add(EFFECT)) as u64);
         if self.bytes > self.limits.turn_bytes {
-            let message = format!(
-                "emitted and changed {} bytes in all; its limit `turn_bytes` is {}",
-                self.bytes, self.limits.turn_bytes
-            );
-            return Err(Breach::of("turn_bytes", FailureKind::Limit, message));
+            let what = format_args!("emitted and changed {} bytes in all", self.bytes);
+            return Err(Breach::of("turn_bytes", what, self.limits.turn_bytes));
         }
         Ok(())
     }
@@ -95,11 +97,8 @@ impl Call {
     pub(crate) fn changes(&mut self) -> wasmtime::Result<()> {
         self.changes += 1;
         if self.changes > self.limits.changes {
-            let message = format!(
-                "changed event filters and schedules more than {} times (limit `changes`)",
-                self.limits.changes
-            );
-            return Err(Breach::of("changes", FailureKind::Limit, message));
+            let what = format_args!("changed event filters and schedules {} times", self.changes);
+            return Err(Breach::of("changes", what, self.limits.changes));
         }
         Ok(())
     }
@@ -124,6 +123,7 @@ impl State {
             log,
             call: None,
             wasi,
+            random_bytes: limits.random_bytes,
             http: WasiHttpCtx::new(),
             http_hooks: Hooks::default(),
             table,
@@ -134,6 +134,12 @@ impl State {
     pub(crate) fn begin(&mut self, mut call: Call, outbound: &Arc<Outbound>) {
         self.limiter.set(&call.limits);
         self.table.set_max_capacity(usize::try_from(call.limits.handles).unwrap_or(usize::MAX));
+        if self.random_bytes != call.limits.random_bytes {
+            self.random_bytes = call.limits.random_bytes;
+            // The one way to change it: with a new source, made for that.
+            let mut other = WasiCtx::builder().max_random_size(self.random_bytes).build();
+            std::mem::swap(self.wasi.random(), other.random());
+        }
         self.log.begin(&call.limits);
         self.http_hooks.begin(&call.access, outbound, &self.log, &call.denials);
         call.known = std::mem::take(&mut self.known);

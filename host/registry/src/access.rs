@@ -1,5 +1,7 @@
 //! How a registry is reached, and as whom.
 
+use std::time::Duration;
+
 use docker_credential::{CredentialRetrievalError, DockerCredential};
 use oci_client::{
     Client,
@@ -8,6 +10,12 @@ use oci_client::{
 };
 
 use crate::{Reference, RegistryError};
+
+const USER_AGENT: &str = concat!("ays-host/", env!("CARGO_PKG_VERSION"));
+/// How long connecting may take.
+const CONNECT: Duration = Duration::from_secs(20);
+/// How long the next bytes may take.
+const READ: Duration = Duration::from_secs(60);
 
 /// How a registry is reached.
 #[derive(Clone, Debug, Default)]
@@ -38,18 +46,28 @@ impl Access {
     pub(crate) fn client(&self, to: &Reference) -> Result<Client, RegistryError> {
         // The one provider that the workspace builds. Where another is installed already, that one is used.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let protocol =
-            if self.plain_http || to.is_loopback() { ClientProtocol::Http } else { ClientProtocol::Https };
+        let protocol = if self.is_plain(to) { ClientProtocol::Http } else { ClientProtocol::Https };
         let config = ClientConfig {
             protocol,
             // No platform is that of a component.
             platform_resolver: None,
-            connect_timeout: Some(std::time::Duration::from_secs(20)),
-            read_timeout: Some(std::time::Duration::from_secs(60)),
-            user_agent: concat!("ays-host/", env!("CARGO_PKG_VERSION")),
+            connect_timeout: Some(CONNECT),
+            read_timeout: Some(READ),
+            user_agent: USER_AGENT,
             ..ClientConfig::default()
         };
         Client::try_from(config).map_err(|e| RegistryError::of(to, e))
+    }
+
+    /// What requests of our own are made with, after [`client`](Self::client).
+    pub(crate) fn http(&self) -> Result<reqwest::Client, reqwest::Error> {
+        let builder = reqwest::Client::builder().connect_timeout(CONNECT).read_timeout(READ);
+        builder.user_agent(USER_AGENT).build()
+    }
+
+    /// Whether the registry is reached without TLS.
+    pub(crate) fn is_plain(&self, to: &Reference) -> bool {
+        self.plain_http || to.is_loopback()
     }
 
     /// As whom.

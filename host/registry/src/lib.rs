@@ -11,6 +11,7 @@
 mod access;
 mod artifact;
 mod error;
+mod manifest;
 mod reference;
 #[cfg(feature = "test-server")]
 pub mod test_server;

@@ -3,12 +3,9 @@
 use ays_core::Digest;
 use ays_package::digest;
 use futures::StreamExt as _;
-use oci_client::{
-    errors::{DigestError, OciDistributionError},
-    manifest::OCI_IMAGE_MEDIA_TYPE,
-};
+use oci_client::{errors::OciDistributionError, manifest::OCI_IMAGE_MEDIA_TYPE};
 
-use crate::{Access, Reference, RegistryError, artifact};
+use crate::{Access, Reference, RegistryError, artifact, manifest};
 
 /// A component and its detached signature, if it has one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,43 +67,20 @@ pub async fn push(to: &Reference, package: Package, access: &Access) -> Result<P
 /// # Errors
 /// If it is not there, is no component, or its bytes are not those that its digest stands for.
 pub async fn pull(from: &Reference, access: &Access) -> Result<Pulled, RegistryError> {
-    let (client, auth) = (access.client(from)?, access.auth(from)?);
-    let tampered = |what, expected: &str, content: &[u8]| RegistryError::Tampered {
-        reference: from.to_string(),
-        what,
-        expected: expected.into(),
-        found: digest(content),
-    };
-    let (manifest, _) = client.pull_manifest_raw(&from.0, &auth, &[OCI_IMAGE_MEDIA_TYPE]).await.map_err(
-        |error| match error {
-            OciDistributionError::DigestError(DigestError::VerificationError { expected, actual }) => {
-                match actual.parse() {
-                    Ok(found) => RegistryError::Tampered {
-                        reference: from.to_string(),
-                        what: "its manifest",
-                        expected,
-                        found,
-                    },
-                    Err(_) => RegistryError::Failed {
-                        reference: from.to_string(),
-                        why: format!("its manifest has the digest {actual}, not {expected}"),
-                    },
-                }
-            }
-            error => RegistryError::of(from, error),
-        },
-    )?;
-    if let Some(expected) = from.0.digest()
-        && digest(&manifest).to_string() != expected
-    {
-        return Err(tampered("its manifest", expected, &manifest));
-    }
+    let client = access.client(from)?;
+    let manifest = manifest::fetch(&client, from, access).await?;
     let not = |why| RegistryError::NotAComponent { reference: from.to_string(), why };
     let described = artifact::read(&manifest).map_err(not)?;
     let component = download(&client, from, &described).await?;
     // The library compares, too; that it does is not taken for granted.
-    if digest(&component) != described.digest {
-        return Err(tampered("the component", &described.digest.to_string(), &component));
+    let found = digest(&component);
+    if found != described.digest {
+        return Err(RegistryError::Tampered {
+            reference: from.to_string(),
+            what: "the component",
+            expected: described.digest.to_string(),
+            found,
+        });
     }
     let package = Package { component, signature: described.signature };
     Ok(Pulled { package, manifest: digest(&manifest), component: described.digest })

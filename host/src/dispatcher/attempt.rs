@@ -8,6 +8,7 @@ use std::{
 
 use ays_core::{
     JsonText, ServiceKey,
+    filter::FilterSet,
     job::{Cause, Failure, FailureKind, Job, JobState, Level},
     manifest::{ActionSpec, Instancing, Limits, Order, STANDARD_ACTIONS},
     retry::{RetryPolicy, Verdict},
@@ -64,6 +65,8 @@ pub(super) struct Beside<'a> {
     pub(super) linked: &'a Arc<[(ServiceKey, JsonText)]>,
     /// Its service's key-value pairs.
     pub(super) pairs: &'a Pairs,
+    /// Its service's event filters.
+    pub(super) filters: &'a FilterSet,
 }
 
 /// A service's data, as the job before left them.
@@ -96,7 +99,7 @@ impl Dispatcher {
         data: &Data,
         beside: Beside<'_>,
     ) -> (Settled, Tried) {
-        let Beside { links, linked, pairs } = beside;
+        let Beside { links, linked, pairs, filters } = beside;
         job.attempt = job.attempt.saturating_add(1);
         job.state = JobState::Running;
         job.retry_at = None;
@@ -165,6 +168,7 @@ impl Dispatcher {
                     limits,
                     outside,
                     pairs,
+                    filters,
                 };
                 let turn = self.execute(resident, loaded, invocation, &limits).await;
                 let turn = self.within_rate(service, turn, &limits);

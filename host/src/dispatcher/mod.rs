@@ -18,7 +18,7 @@ mod residents;
 
 use std::{num::NonZero, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
-use ays_core::{Id, job::JobState, manifest::LimitPolicy, turn::Effect};
+use ays_core::{Id, filter::FilterSet, job::JobState, manifest::LimitPolicy, turn::Effect};
 use ays_engine::{KeyValues, Pairs};
 use ays_store::{Store, Work};
 use futures::FutureExt as _;
@@ -223,7 +223,7 @@ impl Dispatcher {
     }
 
     async fn work(&self, work: Work) {
-        let Work { service, data, schema, kv, links, linked, jobs } = work;
+        let Work { service, data, schema, kv, mut filters, links, linked, jobs } = work;
         let mut data = Data { json: data, schema };
         let linked = linked.into();
         let mut pairs = Pairs::new(self.kept.clone(), kv);
@@ -241,7 +241,7 @@ impl Dispatcher {
             }
             let id = job.id;
             let ended = {
-                let beside = Beside { links: &links, linked: &linked, pairs: &pairs };
+                let beside = Beside { links: &links, linked: &linked, pairs: &pairs, filters: &filters };
                 let attempt = self.attempt(&mut instance, job, &service, &data, beside);
                 let mut attempt = std::pin::pin!(attempt);
                 loop {
@@ -271,7 +271,7 @@ impl Dispatcher {
             };
             settled.after = after;
             if settled.job.state == JobState::Ok {
-                let kept = take_over(&mut pairs, &settled.effects);
+                let kept = take_over(&mut pairs, &mut filters, &settled.effects);
                 if data.take_over(&settled) || kept {
                     after = Some(id);
                 }
@@ -317,14 +317,17 @@ pub fn guest_threads() -> usize {
     std::thread::available_parallelism().map_or(2, NonZero::get)
 }
 
-/// Takes over what a turn changed of the key-value pairs. Returns whether it did.
-fn take_over(pairs: &mut Pairs, effects: &[Effect]) -> bool {
+/// Takes over what a turn changed of the key-value pairs and the event filters. Returns whether it did.
+fn take_over(pairs: &mut Pairs, filters: &mut FilterSet, effects: &[Effect]) -> bool {
     let mut changed = false;
     for effect in effects {
-        if let Effect::Keep(change) = effect {
-            pairs.change(change);
-            changed = true;
+        match effect {
+            Effect::Keep(change) => pairs.change(change),
+            Effect::SetFilter(filter) => filters.insert(filter),
+            Effect::RemoveFilter(filter) => filters.remove(filter),
+            _ => continue,
         }
+        changed = true;
     }
     changed
 }

@@ -9,6 +9,7 @@ use std::{
 use ays_core::{
     ServiceKey,
     job::{Failure, FailureKind},
+    limits::beyond,
     manifest::Limits,
 };
 
@@ -56,13 +57,9 @@ impl Rates {
         let there = (bucket.tokens + now.duration_since(bucket.at).as_secs_f64() * rate).min(most);
         let left = there - events as f64;
         if left < 0.0 {
-            let message = format!(
-                "emitted {events} events, and its service may emit {there:.0} now: {} in a second on average (limit \
-                 `events_per_s`); the actor's manifest can ask for more, up to the host's ceiling (`--ceiling \
-                 events_per_s=N`)",
-                limits.events_per_s
-            );
-            return Err(Failure::new(FailureKind::Limit, message).of_limit("events_per_s"));
+            let what = format_args!("emitted {events} events, and its service may emit {there:.0} now");
+            return Err(Failure::new(FailureKind::Limit, beyond("events_per_s", what, limits.events_per_s))
+                .of_limit("events_per_s"));
         }
         let full_s = if rate > 0.0 { (most - left) / rate } else { f64::INFINITY };
         *bucket = Bucket { tokens: left, at: now, full_s };

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use ays_core::{
     Id, JsonText, ServiceKey, Timestamp,
     event::NewEvent,
+    filter::FilterSet,
     job::{Job, NewJob},
     kv,
     schema::SchemaId,
@@ -130,6 +131,8 @@ pub struct Work {
     pub schema: Option<SchemaId>,
     /// How many key-value pairs it has before the first of these jobs.
     pub kv: kv::Usage,
+    /// Which event filters it has before the first of these jobs.
+    pub filters: FilterSet,
     /// The services it is linked to.
     pub links: Arc<Links>,
     /// Their data as it is now, those of `links` that exist; for reading only.
@@ -152,8 +155,8 @@ pub struct Settled {
     pub data: Option<JsonText>,
     /// What else is to happen, in order. Void unless `ok`.
     pub effects: Vec<Effect>,
-    /// The job of the same take whose turn left the data, or the key-value pairs, that this attempt was made on, if one
-    /// did. Should that turn turn out void, since its job was cancelled meanwhile, so is this attempt: its job is back in
+    /// The job of the same take whose turn left the data, the key-value pairs or the event filters that this attempt was
+    /// made on, if one did. Should that turn turn out void, since its job was cancelled meanwhile, so is this attempt: its job is back in
     /// the mailbox as if it had been released.
     pub after: Option<Id>,
 }

@@ -188,7 +188,7 @@ struct Options {
 }
 
 const OPTIONS: &str = "name, description, recurring, missed, log, retry, order, memory, cpu, wall, log_bytes, \
-                       data_bytes, events and kv_bytes";
+                       data_bytes, events, kv_bytes and filters";
 
 impl Options {
     fn option(&mut self, meta: &ParseNestedMeta<'_>) -> syn::Result<()> {
@@ -277,6 +277,7 @@ pub(crate) fn read_limit(
         "handles" => limits.handles = Some(quantity::count::<u64>(meta)?),
         "table_elements" => limits.table_elements = Some(quantity::count::<u64>(meta)?),
         "kv_bytes" => limits.kv_bytes = Some(quantity::bytes(meta)?),
+        "filters" => limits.filters = Some(quantity::count::<u64>(meta)?),
         _ => return Ok(false),
     }
     Ok(true)

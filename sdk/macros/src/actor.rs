@@ -35,7 +35,7 @@ struct Options {
     limits: WantedLimits,
 }
 
-const OPTIONS: &str = "name, schema, schema_version, config, capabilities, instance, memory, cpu, wall, log_bytes, data_bytes, events and kv_bytes";
+const OPTIONS: &str = "name, schema, schema_version, config, capabilities, instance, memory, cpu, wall, log_bytes, data_bytes, events, kv_bytes and filters";
 
 impl Options {
     fn option(&mut self, meta: &ParseNestedMeta<'_>) -> syn::Result<()> {

@@ -11,6 +11,7 @@ use std::{
 use ays_core::{
     Id, JsonText, Timestamp,
     capability::Grants,
+    filter::FilterSet,
     job::{Cause, Job, NewJob},
     manifest::Limits,
     turn::Turn,
@@ -102,6 +103,7 @@ impl Alone {
                 limits: self.limits,
                 outside: &self.outside,
                 pairs: &self.pairs,
+                filters: &FilterSet::default(),
             })
             .await
     }

@@ -157,7 +157,7 @@ fn floods() -> Vec<Hostile> {
             "flood_of_empty_lines",
             "(loop (call $log (i32.const 1) (i32.const 0) (i32.const 0)) (br 0))",
             "limit",
-            "log_",
+            "`log_lines`",
         ),
         goes(
             "flood_of_long_lines",
@@ -177,12 +177,12 @@ fn floods() -> Vec<Hostile> {
             "limit",
             "turn_bytes",
         ),
-        // Event `null`, action `go`, a channel of a megabyte, no tags, no secret.
+        // Event `null`, action `go`, a channel of 5000 bytes, no tags, no secret: each is refused.
         goes(
             "flood_of_filters",
-            "(drop (memory.grow (i32.const 20))) (memory.fill (i32.const 65536) (i32.const 97) (i32.const 1000000)) (i32.store (i32.const 690) (i32.const 0x6f67)) (loop (call $set_filter (i32.const 288) (i32.const 4) (i32.const 690) (i32.const 2) (i32.const 65536) (i32.const 1000000) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 320)) (br 0))",
+            "(drop (memory.grow (i32.const 1))) (memory.fill (i32.const 65536) (i32.const 97) (i32.const 5000)) (i32.store (i32.const 690) (i32.const 0x6f67)) (loop (call $set_filter (i32.const 288) (i32.const 4) (i32.const 690) (i32.const 2) (i32.const 65536) (i32.const 5000) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 320)) (br 0))",
             "limit",
-            "turn_bytes",
+            "`changes`",
         ),
     ]
 }

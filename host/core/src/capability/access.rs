@@ -66,6 +66,8 @@ enum Why {
     Denied,
     /// The name leads to an address that it must not lead to.
     Address { name: String, address: IpAddr },
+    /// It leads to the API of the host that the actor runs on.
+    OwnHost { name: String },
 }
 
 impl fmt::Display for Denied {
@@ -87,6 +89,11 @@ impl fmt::Display for Denied {
                 f,
                 "denied: `{capability}` is under `deny:` in the host's grants file; to take that out for {actor} \
                  would be needed, and this line under `grants:`: {line}"
+            ),
+            Why::OwnHost { name } => write!(
+                f,
+                "denied: {name} is this host itself, whose API lets everybody do everything, and {actor} is granted no \
+                 port there by its number; this line under `grants:` would grant it: {line}"
             ),
             Why::Address { name, address } => {
                 let kind = AddressKind::of(*address).describe();
@@ -202,6 +209,23 @@ impl Access {
             call.rule().at(address)
         };
         Err(self.denied(Capability::Http(rule), Why::Address { name: call.host.to_string(), address }))
+    }
+
+    /// Whether this request, which is allowed, may go to the API of the host that the actor runs on: only if a grant names the
+    /// port. A pattern for any port was hardly meant for it.
+    ///
+    /// # Errors
+    /// What would be needed.
+    pub fn own_host(&self, call: &HttpCall) -> Result<(), Denied> {
+        if rules(&self.granted.capabilities, call).any(HttpRule::names_port) {
+            return Ok(());
+        }
+        let rule = match call.host {
+            super::Host::Name(_) => call.rule().with_private(),
+            super::Host::Address(_) => call.rule(),
+        };
+        let name = format!("{}:{}", call.host, call.port);
+        Err(self.denied(Capability::Http(rule), Why::OwnHost { name }))
     }
 
     /// Whether it may read this secret.

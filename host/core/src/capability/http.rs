@@ -195,6 +195,11 @@ impl HttpRule {
         self.private
     }
 
+    /// Whether it is for one port, and not for any.
+    pub fn names_port(&self) -> bool {
+        self.port.is_some()
+    }
+
     /// Whether it is for this one address.
     pub fn names_address(&self) -> bool {
         matches!(self.host, HostPattern::Is(Host::Address(_)))

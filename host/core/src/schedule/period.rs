@@ -12,6 +12,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::Timestamp;
 
+/// The most bytes that a period's text has: it is kept with the schedule, and an actor may write it.
+const MOST_BYTES: usize = 1 << 10;
+
 /// When an action recurs.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -115,6 +118,11 @@ impl FromStr for Period {
         let trimmed = text.trim();
         if trimmed.is_empty() {
             return Err(wrong("it is empty".into()));
+        }
+        if trimmed.len() > MOST_BYTES {
+            let shown = trimmed.chars().take(20).collect::<String>() + "…";
+            let why = format!("it has {} bytes; {MOST_BYTES} are the most", trimmed.len());
+            return Err(InvalidPeriod { text: shown, why });
         }
         let kind =
             if trimmed.contains(char::is_whitespace) || trimmed.contains('*') || trimmed.starts_with('@') {

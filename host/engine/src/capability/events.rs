@@ -3,8 +3,8 @@
 use ays_core::{
     EventName,
     event::{Channel, NewEvent},
-    filter::EventFilter,
-    job::FailureKind,
+    filter::{EventFilter, FILTER_BYTES},
+    limits::beyond,
     turn::Effect,
 };
 
@@ -23,8 +23,11 @@ impl Host for State {
         let call = self.call()?;
         call.events += 1;
         if call.events > call.limits.events {
-            let message = format!("emitted more than {} events (limit `events`)", call.limits.events);
-            return Err(Breach::of("events", FailureKind::Limit, message));
+            return Err(Breach::of(
+                "events",
+                format_args!("emitted {} events", call.events),
+                call.limits.events,
+            ));
         }
         match read_event(call, &event, &args) {
             Ok(event) => {
@@ -43,8 +46,11 @@ impl Host for State {
             call.access.listen(&filter.event).map_err(|denied| Error::Denied(call.denials.add(&denied)))?;
             Ok(filter)
         });
-        match read {
-            Ok(filter) => call.push(Effect::SetFilter(EventFilter { secret, ..filter }), texts).map(Ok),
+        match read.and_then(|filter| fits(call, &filter, texts).map(|()| filter)) {
+            Ok(filter) => {
+                call.filters.insert(&filter);
+                call.push(Effect::SetFilter(EventFilter { secret, ..filter }), texts).map(Ok)
+            }
             Err(refused) => Ok(Err(refused)),
         }
     }
@@ -54,7 +60,10 @@ impl Host for State {
         call.changes()?;
         let texts = length(&filter);
         match read(call, filter) {
-            Ok(filter) => call.push(Effect::RemoveFilter(filter), texts).map(Ok),
+            Ok(filter) => {
+                call.filters.remove(&filter);
+                call.push(Effect::RemoveFilter(filter), texts).map(Ok)
+            }
             Err(refused) => Ok(Err(refused)),
         }
     }
@@ -66,6 +75,22 @@ fn read_event(call: &Call, event: &str, args: &str) -> Result<NewEvent, Error> {
     call.access.emit(&name).map_err(|denied| Error::Denied(call.denials.add(&denied)))?;
     let args = json(call, "event's args", args)?;
     Ok(NewEvent { channel: Channel("service".into()), depth: call.depth, ..NewEvent::new(name, args) })
+}
+
+/// Whether the service may have this filter beside those it has. One that it has may be set whatever the limit.
+fn fits(call: &Call, filter: &EventFilter, texts: usize) -> Result<(), Error> {
+    if texts > FILTER_BYTES {
+        return Err(Error::Limit(format!(
+            "the event filter on `{:.80}` has {texts} bytes of text; {FILTER_BYTES} are the most",
+            filter.event
+        )));
+    }
+    let (most, before) = (call.limits.filters, call.filters.len());
+    if before < most || call.filters.contains(filter) {
+        return Ok(());
+    }
+    let what = format_args!("the service would have {} event filters", before + 1);
+    Err(Error::Limit(beyond("filters", what, most)))
 }
 
 /// The length of all of a filter's texts.

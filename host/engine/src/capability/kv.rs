@@ -7,6 +7,7 @@ use ays_core::{
     ServiceKey,
     job::FailureKind,
     kv::{Change, KEY_BYTES, KEYS, PAGE_KEYS, Usage, VALUE_BYTES, Writes},
+    limits::beyond,
 };
 use serde_json::Value;
 
@@ -237,10 +238,8 @@ fn fits(usage: Usage, before: Usage, most_bytes: u64) -> Result<(), Error> {
         return Err(Error::Limit(message));
     }
     if usage.bytes > most_bytes && usage.bytes > before.bytes {
-        return Err(Error::Limit(format!(
-            "the service's keys and values would have {} bytes; the limit `kv_bytes` is {most_bytes}",
-            usage.bytes
-        )));
+        let what = format_args!("the service's keys and values would have {} bytes", usage.bytes);
+        return Err(Error::Limit(beyond("kv_bytes", what, most_bytes)));
     }
     Ok(())
 }

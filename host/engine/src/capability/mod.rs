@@ -11,12 +11,11 @@ mod service;
 
 use std::sync::Arc;
 
-use ays_core::{JsonText, capability::Access};
+use ays_core::{JsonText, capability::Access, limits::beyond};
 use serde_json::Value;
 
 use crate::{
     bindings::ays::actor::types,
-    breach::raise,
     state::{Call, State},
 };
 
@@ -69,12 +68,8 @@ fn not_json(what: &str, error: &serde_json::Error) -> types::Error {
 
 fn within_limit(call: &Call, what: &str, text: &str) -> Result<(), types::Error> {
     if text.len() as u64 > call.limits.data_bytes {
-        return Err(types::Error::Limit(format!(
-            "the {what} has {} bytes of JSON; the limit `data_bytes` is {}; {}",
-            text.len(),
-            call.limits.data_bytes,
-            raise("data_bytes")
-        )));
+        let what = format_args!("the {what} has {} bytes of JSON", text.len());
+        return Err(types::Error::Limit(beyond("data_bytes", what, call.limits.data_bytes)));
     }
     Ok(())
 }

@@ -8,7 +8,7 @@ use std::{
     sync::Arc,
 };
 
-use ays_core::{Id, JsonText, ServiceKey, Timestamp, job::Job, service::Links};
+use ays_core::{Id, JsonText, ServiceKey, Timestamp, job::Job, routing::FilterIndex, service::Links};
 
 use crate::{Work, decide::Known};
 use cache::Cache;
@@ -149,6 +149,7 @@ impl Backlog {
         services: usize,
         jobs: usize,
         now: Timestamp,
+        filters: &FilterIndex,
         may: impl Fn(&ServiceKey) -> bool,
     ) -> Vec<Taken> {
         self.wake(now);
@@ -169,7 +170,8 @@ impl Backlog {
             let (service, links) = (&entry.known.service, entry.known.links.clone());
             let (data, schema, kv) = (service.data.clone(), service.schema.clone(), service.kv);
             let linked = self.linked(&links);
-            let work = Work { service: key, data, schema, kv, links, linked, jobs: Vec::new() };
+            let filters = filters.of(&key);
+            let work = Work { service: key, data, schema, kv, filters, links, linked, jobs: Vec::new() };
             taken.push(Taken { work, ids });
         }
         taken

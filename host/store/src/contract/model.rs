@@ -6,7 +6,7 @@ use ays_core::{
     Id, ServiceKey,
     changes::{Changes, NewSchedule, ServiceUpdate},
     event::NewEvent,
-    filter::EventFilter,
+    filter::{EventFilter, FilterSet},
     job::{Cause, Job, JobState, NewJob},
     kv,
     run::{NewRun, Task},
@@ -342,6 +342,10 @@ impl Both {
             expected.truncate(jobs);
             let known = &self.reference.services[&work.service];
             assert_eq!((&work.data, work.kv), (&known.data, known.kv_usage));
+            let mut filters = FilterSet::default();
+            let own = self.reference.filters.iter().filter(|(key, _)| *key == work.service);
+            own.for_each(|(_, filter)| filters.insert(filter));
+            assert_eq!(work.filters, filters);
             let places: Vec<_> = work.jobs.iter().map(|job| self.reference.place(job.id)).collect();
             assert_eq!(places, expected);
             expected.into_iter().for_each(|at| self.reference.jobs[at].taken = true);

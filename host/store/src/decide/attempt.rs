@@ -11,7 +11,7 @@ use ays_core::{
 use bytes::Bytes;
 use serde_json::Value;
 
-use super::{Decider, Ended, World};
+use super::{Decider, Ended, World, route::MOST_FAN_OUT};
 use crate::{DeadLetter, Error, Settled, record::to_json};
 
 /// An attempt, with the JSON of its job's record, made where the request was.
@@ -54,8 +54,9 @@ impl<W: World> Decider<'_, W> {
                 known.service.updated_at = self.now;
                 self.group.services.insert(job.service.clone());
             }
+            let mut room = MOST_FAN_OUT;
             for effect in effects {
-                self.effect(job, effect)?;
+                self.effect(job, effect, &mut room)?;
             }
         }
         self.attempted(job)?;
@@ -82,10 +83,10 @@ impl<W: World> Decider<'_, W> {
         self.group.ended.push(Ended { id: job.id, service: job.service.clone(), record });
     }
 
-    fn effect(&mut self, job: &Job, effect: &Effect) -> Result<(), W::Stop> {
+    fn effect(&mut self, job: &Job, effect: &Effect, room: &mut usize) -> Result<(), W::Stop> {
         let service = &job.service;
         match effect {
-            Effect::Emit(event) => self.emit(job, event),
+            Effect::Emit(event) => self.emit(job, event, room),
             Effect::SetFilter(filter) => {
                 self.set_filter(service, filter.clone());
                 Ok(())

@@ -9,8 +9,12 @@ use ays_core::{
 use super::{Decider, World};
 use crate::{Accepted, Batch, DeadLetter, NewDeadLetter, record::to_json};
 
-/// How many bytes the jobs of one event may have. They are one commit, which must not hold up all others.
-const MOST_FAN_OUT: usize = 256 << 20;
+/// How many bytes the jobs may have that one event leads to, or all events of one turn together. They are one commit, which
+/// must not hold up all others.
+pub(super) const MOST_FAN_OUT: usize = 256 << 20;
+
+/// What a job takes beside its args, in bytes. Without it, events without args would lead to any number of jobs.
+const JOB: usize = 512;
 
 impl<W: World> Decider<'_, W> {
     /// Accepts a batch.
@@ -26,7 +30,7 @@ impl<W: World> Decider<'_, W> {
         self.group.changes += (batch.events.len() + batch.jobs.len() + batch.dead.len()) as u64;
         let mut accepted = Accepted::default();
         for event in &batch.events {
-            accepted.events.push(self.route(event)?);
+            accepted.events.push(self.route(event, &mut { MOST_FAN_OUT })?);
         }
         for (place, job) in batch.jobs.iter().enumerate() {
             let id = self.push(job.clone())?;
@@ -42,15 +46,17 @@ impl<W: World> Decider<'_, W> {
         Ok(accepted)
     }
 
-    /// Accepts one event. Returns its id and how many jobs it led to.
-    fn route(&mut self, event: &NewEvent) -> Result<(Id, u32), W::Stop> {
+    /// Accepts one event, whose jobs have `room` bytes. Returns its id and how many jobs it led to.
+    fn route(&mut self, event: &NewEvent, room: &mut usize) -> Result<(Id, u32), W::Stop> {
         let id = self.world.next_id(self.now);
         let jobs = self.matching(event, id);
-        let bytes = event.args.as_str().len().saturating_mul(jobs.len());
-        if bytes > MOST_FAN_OUT {
+        let bytes = (event.args.as_str().len() + JOB).saturating_mul(jobs.len());
+        let Some(left) = room.checked_sub(bytes) else {
+            let taken = MOST_FAN_OUT - *room;
             let reason = format!(
-                "event `{}` has {} bytes of args and is taken by {} event filters: the jobs would have {bytes} bytes, and \
-                 {MOST_FAN_OUT} are the most that are accepted at once",
+                "event `{}` has {} bytes of args and is taken by {} event filters: the jobs would have {bytes} bytes, with \
+                 {JOB} for each beside its args, and those of other events of its turn have {taken}; {MOST_FAN_OUT} are \
+                 the most that are accepted at once",
                 event.name,
                 event.args.as_str().len(),
                 jobs.len()
@@ -58,7 +64,8 @@ impl<W: World> Decider<'_, W> {
             let entry = NewDeadLetter { door: "event".into(), reason: reason.clone(), raw: to_json(event)? };
             self.bury(entry, reason);
             return Ok((id, 0));
-        }
+        };
+        *room = left;
         let matched = u32::try_from(jobs.len()).unwrap_or(u32::MAX);
         if jobs.is_empty() {
             self.group.unmatched.push(EventRecord {
@@ -82,12 +89,12 @@ impl<W: World> Decider<'_, W> {
         id
     }
 
-    /// An action has emitted an event.
-    pub(super) fn emit(&mut self, job: &Job, event: &NewEvent) -> Result<(), W::Stop> {
+    /// An action has emitted an event, and its turn has `room` for jobs.
+    pub(super) fn emit(&mut self, job: &Job, event: &NewEvent, room: &mut usize) -> Result<(), W::Stop> {
         let depth = job.cause.depth();
         let event = NewEvent { depth, trail: event::trail(job, &event.name, depth), ..event.clone() };
         if event.depth <= MAX_DEPTH {
-            self.route(&event)?;
+            self.route(&event, room)?;
             return Ok(());
         }
         let round = event::round(&event.trail);

@@ -242,7 +242,8 @@ impl Store for Embedded {
                 if let Some(why) = &state.closed {
                     return Err(Error::Closed(why.clone()));
                 }
-                state.backlog.take(services.max(1), jobs.max(1), now, |_| true)
+                let State { backlog, filters, .. } = &mut *state;
+                backlog.take(services.max(1), jobs.max(1), now, filters, |_| true)
             };
             if !taken.is_empty() {
                 return self.complete(taken);

@@ -133,3 +133,67 @@ impl World for State {
         self.backlog.due(now)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use ays_core::{
+        JsonText,
+        event::NewEvent,
+        filter::EventFilter,
+        job::{Cause, JobState, NewJob},
+        service::Service,
+        turn::Effect,
+    };
+
+    use super::*;
+    use crate::{
+        Settled,
+        decide::{Attempt, Decider, Group},
+    };
+
+    /// Otherwise a job with its thousand events, to a thousand filters each, would hold up all others and fill the memory.
+    #[test]
+    fn the_events_of_one_turn_lead_to_no_more_jobs_than_one_commit_may_have() {
+        let now = Timestamp::from_millis(1);
+        let key: ServiceKey = "act__a".parse().unwrap();
+        let mut state = State::new("ns", None, 1, 0);
+        state.create(Known::new(Service {
+            key: key.clone(),
+            data: JsonText::empty_object(),
+            schema: None,
+            applied: JsonText::empty_object(),
+            links: Default::default(),
+            actions: Default::default(),
+            kv: Default::default(),
+            created_at: now,
+            updated_at: now,
+        }));
+        for n in 0..100 {
+            state.filters.set(&key, EventFilter::new("went".parse().unwrap(), format!("on_{n}")));
+        }
+        let args = JsonText::parse(&format!("\"{}\"", "x".repeat(1 << 20))).unwrap();
+        for (args, events, accepted) in [(args, 4, 2), (JsonText::null(), 8000, 5202)] {
+            let id = state.next_id(now);
+            let cause = Cause::Api { door: "api".into() };
+            let action = "go".into();
+            let new = NewJob { service: key.clone(), action, args: JsonText::null(), cause, patch: None };
+            let mut job = Job::accepted(new, id, "ns", now);
+            state.arrive(&Arc::new(job.clone())).unwrap();
+            state.backlog.durable = id;
+            state.backlog.queue(&key);
+            let State { backlog, filters, .. } = &mut state;
+            assert_eq!(backlog.take(1, 1, now, filters, |_| true).len(), 1);
+            job.state = JobState::Ok;
+            let emit = Effect::Emit(NewEvent::new("went".parse().unwrap(), args));
+            let effects = vec![emit; events];
+            let attempt = Attempt::new(Settled { job, data: None, effects, after: None }).unwrap();
+            let mut group = Group::default();
+            Decider { world: &mut state, group: &mut group, now }.settle(&attempt).unwrap();
+            assert_eq!((group.arrived.len(), group.dead.len()), (accepted * 100, events - accepted));
+            // As if they were done: they are not what is looked at.
+            state.backlog.services.get_mut(&key).unwrap().mailbox = Default::default();
+        }
+    }
+}

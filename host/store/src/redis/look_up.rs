@@ -91,6 +91,10 @@ impl Writer {
     pub(super) async fn load_filters(&mut self) -> std::result::Result<(), Closed> {
         let mut version = Args::command("GET");
         version.push(self.shared.keys.key("filters:version"));
+        let now = self.ask(std::slice::from_ref(&version)).await?.pop().map_or(Ok(None), text);
+        if now.is_ok_and(|now| now.as_deref() == Some(&self.shared.memory().filters_version)) {
+            return Ok(());
+        }
         let mut all = Args::command("HGETALL");
         all.push(self.shared.keys.key("filters"));
         let mut answers = self.ask(&[version, all]).await?.into_iter();
@@ -150,6 +154,10 @@ impl Writer {
                     memory.arrived(job);
                 }
             }
+        }
+        if !partitions.is_empty() {
+            // Takers are told which filters a service has: also those that the owner before set last.
+            self.load_filters().await?;
         }
         waiting.sort_unstable();
         let mut any = false;

@@ -120,6 +120,6 @@ impl Memory {
         let owned = &self.owned;
         let may =
             |key: &ServiceKey| owned.get(&ays_core::partition::of(key)).is_some_and(|owned| !owned.leaving);
-        self.backlog.take(services, jobs, now, may)
+        self.backlog.take(services, jobs, now, &self.filters, may)
     }
 }

@@ -5,10 +5,55 @@ use wasip2::{
     clocks::monotonic_clock,
     http::{
         outgoing_handler,
-        types::{ErrorCode, Fields, FutureIncomingResponse, OutgoingRequest, Scheme},
+        types::{
+            ErrorCode, Fields, FutureIncomingResponse, IncomingResponse, OutgoingRequest, RequestOptions, Scheme,
+            http_error_code,
+        },
     },
-    io::poll::poll,
+    io::{poll::poll, streams::StreamError},
+    random::random::get_random_bytes,
 };
+
+/// Begins a request, with milliseconds to connect, to the first byte, and between bytes.
+fn begin(url: &str, [connect, first, between]: [u64; 3]) -> Result<FutureIncomingResponse, String> {
+    let (scheme, rest) = url.split_once("://").ok_or("no URL")?;
+    let (authority, path) = rest.split_once('/').ok_or("no path")?;
+    let request = OutgoingRequest::new(Fields::new());
+    let _ = request.set_scheme(Some(&if scheme == "https" { Scheme::Https } else { Scheme::Http }));
+    let _ = request.set_authority(Some(authority));
+    let _ = request.set_path_with_query(Some(&format!("/{path}")));
+    let options = RequestOptions::new();
+    let _ = options.set_connect_timeout(Some(connect * 1_000_000));
+    let _ = options.set_first_byte_timeout(Some(first * 1_000_000));
+    let _ = options.set_between_bytes_timeout(Some(between * 1_000_000));
+    outgoing_handler::handle(request, Some(options)).map_err(|error| format!("{error:?}"))
+}
+
+/// The head of an answer.
+fn head(answer: &FutureIncomingResponse) -> Result<IncomingResponse, String> {
+    poll(&[&answer.subscribe()]);
+    match answer.get() {
+        Some(Ok(Ok(answer))) => Ok(answer),
+        Some(Ok(Err(error))) => Err(format!("{error:?}")),
+        _ => Err("it has been taken".into()),
+    }
+}
+
+/// How many bytes an answer's body has, and why there are no more.
+fn body(answer: &IncomingResponse) -> (u64, String) {
+    let (Ok(body), mut bytes) = (answer.consume(), 0) else { return (0, "no body".into()) };
+    let Ok(stream) = body.stream() else { return (0, "no stream".into()) };
+    loop {
+        match stream.blocking_read(1 << 16) {
+            Ok(piece) => bytes += piece.len() as u64,
+            Err(StreamError::Closed) => return (bytes, "end".into()),
+            Err(StreamError::LastOperationFailed(error)) => {
+                let code = http_error_code(&error).map(|code| format!("{code:?}"));
+                return (bytes, code.unwrap_or_else(|| error.to_debug_string().lines().next().unwrap_or_default().to_owned()));
+            }
+        }
+    }
+}
 
 #[derive(Serialize, Deserialize, Schema)]
 #[serde(crate = "ays_sdk::serde")]
@@ -63,6 +108,47 @@ impl Courier {
             matches!(answer.get(), Some(Ok(Err(ErrorCode::ConnectionLimitReached))))
         };
         begun.iter().filter(refused).count() as u32
+    }
+
+    /// Takes so many random bytes at once.
+    #[action(retry(attempts = 1))]
+    fn chance(&self, bytes: u64) -> usize {
+        get_random_bytes(bytes).len()
+    }
+
+    /// The same, with a limit of its own.
+    #[action(retry(attempts = 1), random_bytes = 64)]
+    fn little_chance(&self, bytes: u64) -> usize {
+        get_random_bytes(bytes).len()
+    }
+
+    /// Makes so many requests at a time, with these milliseconds to connect, to the first byte and between bytes, and reads
+    /// what each gives to its end once all have begun: the bytes that came, and why no more did.
+    #[action(retry(attempts = 1))]
+    fn read_all(&self, url: String, count: u32, patience: [u64; 3]) -> Vec<(u64, String)> {
+        let begun: Vec<_> = (0..count).map(|_| begin(&url, patience)).collect();
+        let held: Vec<_> = begun.into_iter().map(|answer| answer.and_then(|answer| head(&answer))).collect();
+        let read = |held: Result<IncomingResponse, String>| match held {
+            Ok(answer) => body(&answer),
+            Err(why) => (0, why),
+        };
+        held.into_iter().map(read).collect()
+    }
+
+    /// The same for one request, and no longer than a second.
+    #[action(retry(attempts = 1), wall = "1s")]
+    fn read_for_a_second(&self, url: String) -> (u64, String) {
+        match begin(&url, [60_000; 3]).and_then(|answer| head(&answer)) {
+            Ok(answer) => body(&answer),
+            Err(why) => (0, why),
+        }
+    }
+
+    /// Makes so many requests, and waits for these milliseconds.
+    #[action(retry(attempts = 1))]
+    fn hold(&self, url: String, count: u32, ms: u64) {
+        let _begun: Vec<_> = (0..count).map(|_| begin(&url, [60_000; 3])).collect();
+        poll(&[&monotonic_clock::subscribe_duration(ms * 1_000_000)]);
     }
 
     /// Writes a secret wherever one can write, and returns it.

@@ -103,6 +103,23 @@ impl Probe {
         events::set_filter(filter(event, action, channel, tags))
     }
 
+    /// Sets event filters on events with the numbers from `from`, and before `to`, in their names: why the first one was
+    /// refused.
+    #[action]
+    fn subscribe(&self, from: u64, to: u64) -> String {
+        let refused = (from..to).find_map(|n| {
+            let event = if n % 2 == 0 { format!("Numbered_{n}") } else { format!("numbered_{n}") };
+            events::set_filter((event, "noop")).err()
+        });
+        refused.map_or_else(String::new, |error| error.to_string())
+    }
+
+    /// Removes those event filters.
+    #[action]
+    fn unsubscribe(&self, from: u64, to: u64) -> Result<()> {
+        (from..to).try_for_each(|n| events::remove_filter((format!("numbered_{n}"), "noop")))
+    }
+
     /// Removes an event filter.
     #[action]
     fn remove_filter(

@@ -143,7 +143,10 @@ impl Exchange {
     async fn addresses(&self) -> Result<Vec<IpAddr>, Error> {
         let name = match &self.call.host {
             // It was checked with the request.
-            Host::Address(address) => return Ok(vec![*address]),
+            Host::Address(address) => {
+                self.not_this_host(*address)?;
+                return Ok(vec![*address]);
+            }
             Host::Name(name) => name,
         };
         let failed =
@@ -152,11 +155,20 @@ impl Exchange {
         let mut addresses = Vec::new();
         for address in found.map(|found| found.ip()).take(ADDRESSES) {
             self.guard.address(&self.call, self.reach, address)?;
+            self.not_this_host(address)?;
             if !addresses.contains(&address) {
                 addresses.push(address);
             }
         }
         Ok(addresses)
+    }
+
+    /// Checks an address that may lead to the API of the host itself.
+    fn not_this_host(&self, address: IpAddr) -> Result<(), Error> {
+        if self.outbound.is_own(SocketAddr::new(address, self.call.port)) {
+            return self.guard.own_host(&self.call);
+        }
+        Ok(())
     }
 
     async fn secure(&self, stream: TcpStream) -> Result<Box<dyn Stream>, Error> {

@@ -96,6 +96,14 @@ impl Guard {
             Error::DestinationIpProhibited
         })
     }
+
+    /// Whether a request may go to this address, which is the host's own API.
+    fn own_host(&self, call: &HttpCall) -> Result<(), Error> {
+        self.access.own_host(call).map_err(|denied| {
+            self.tell(&denied);
+            Error::DestinationIpProhibited
+        })
+    }
 }
 
 impl Hooks {

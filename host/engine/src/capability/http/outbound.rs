@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    net::{SocketAddr, UdpSocket},
     sync::{Arc, Mutex, OnceLock, PoisonError},
     time::Duration,
 };
@@ -68,12 +69,28 @@ pub struct Outbound {
     /// Read when the first request by TLS is made: that takes a while, and most hosts make none.
     tls: OnceLock<Result<TlsConnector, String>>,
     places: Mutex<HashMap<(String, u16), Arc<Semaphore>>>,
+    /// The port of the host's own API.
+    own_port: Option<u16>,
 }
 
 impl Outbound {
     /// With these limits.
     pub fn new(limits: HttpLimits, clock: Arc<dyn Clock>) -> Self {
-        Self { limits, clock, tls: OnceLock::new(), places: Mutex::default() }
+        Self { limits, clock, tls: OnceLock::new(), places: Mutex::default(), own_port: None }
+    }
+
+    /// With this port, on this machine, as that of the host's own API: requests go there only if a grant names the port.
+    #[must_use]
+    pub fn with_own_port(self, port: u16) -> Self {
+        Self { own_port: Some(port), ..self }
+    }
+
+    /// Whether this is the host's own API, as far as can be told: its port, on one of this machine's addresses.
+    pub(super) fn is_own(&self, address: SocketAddr) -> bool {
+        let ip = address.ip().to_canonical();
+        // Only an address of this machine can be bound to.
+        let is_here = || ip.is_loopback() || ip.is_unspecified() || UdpSocket::bind((ip, 0)).is_ok();
+        self.own_port == Some(address.port()) && is_here()
     }
 
     pub(super) fn limits(&self) -> &HttpLimits {
