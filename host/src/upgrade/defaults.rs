@@ -1,22 +1,23 @@
 //! Event filters and recurring actions that are new in a version's manifest, for the services that there are.
 
-use std::{collections::HashSet, fmt};
+use std::{collections::HashSet, fmt, sync::Arc};
 
-use ays_core::{ServiceKey, changes::Changes, upgrade::Upgrade};
+use ays_core::{ServiceKey, changes::Changes, manifest::Manifest, upgrade::Upgrade};
 use ays_store::{FilterQuery, Paging, ScheduleQuery, ServiceQuery, Store};
+use tracing::{error, info};
 
 use super::PAGE;
 use crate::{apply::count, clock};
 
 /// How many were set.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Added {
-    pub(super) filters: usize,
-    pub(super) schedules: usize,
+struct Added {
+    filters: usize,
+    schedules: usize,
 }
 
 impl Added {
-    pub(super) fn is_none(self) -> bool {
+    fn is_none(self) -> bool {
         (self.filters, self.schedules) == (0, 0)
     }
 }
@@ -28,12 +29,26 @@ impl fmt::Display for Added {
     }
 }
 
+/// Sets them for a version that has just been put into service, and tells it.
+pub(super) async fn set(before: Option<Arc<Manifest>>, new: Arc<Manifest>, store: Arc<dyn Store>) {
+    let name = new.name.as_str();
+    match add(&Upgrade { before: before.as_deref(), new: &new }, store.as_ref()).await {
+        Ok(added) if added.is_none() => {}
+        Ok(added) => info!(actor = name, "the services of {name} get {added}, which are new in its manifest"),
+        Err(why) => error!(
+            actor = name,
+            "event filters and recurring actions that are new in the manifest of {name} are not set for all of its \
+             services: {why}; a blueprint sets them"
+        ),
+    }
+}
+
 /// Sets them for each of the actor's services, unless it has them already: with another secret or another period, as a
 /// blueprint may have set them.
 ///
 /// # Errors
 /// If the store fails.
-pub(super) async fn add(upgrade: &Upgrade<'_>, store: &dyn Store) -> ays_store::Result<Added> {
+async fn add(upgrade: &Upgrade<'_>, store: &dyn Store) -> ays_store::Result<Added> {
     let mut added = Added::default();
     if !upgrade.has_new_defaults() {
         return Ok(added);

@@ -404,11 +404,10 @@ impl Upgrades {
         let how = new.how.clone();
         let manifest = new.actor.manifest().clone();
         let replaced = self.live.put(new);
-        let upgrade = Upgrade {
-            before: replaced.as_ref().map(|before| before.actor.manifest().as_ref()),
-            new: &manifest,
-        };
-        self.add_defaults(&upgrade).await;
+        // Before the switch they would call what the version before does not have. A task of its own: whoever uploaded the
+        // version may hang up meanwhile.
+        let before = replaced.as_ref().map(|before| before.actor.manifest().clone());
+        let adding = tokio::spawn(defaults::set(before, manifest, self.store.clone()));
         let before = replaced.as_ref().map(|before| before.actor.digest().clone());
         self.clear(|refused| refused.name.as_ref() == Some(&name));
         self.settings.metrics.upgrade(match &before {
@@ -424,24 +423,10 @@ impl Upgrades {
             }
             None => info!(actor = name, "loaded actor {name} ({how}): {digest}"),
         }
-        Upgraded { name, digest, before, file }
-    }
-
-    /// Sets the event filters and recurring actions that are new in a version, which is in service by now: before that, they
-    /// would call what the version before does not have.
-    async fn add_defaults(&self, upgrade: &Upgrade<'_>) {
-        let name = upgrade.new.name.as_str();
-        match defaults::add(upgrade, self.store.as_ref()).await {
-            Ok(added) if added.is_none() => {}
-            Ok(added) => {
-                info!(actor = name, "the services of {name} get {added}, which are new in its manifest")
-            }
-            Err(why) => error!(
-                actor = name,
-                "event filters and recurring actions that are new in the manifest of {name} are not set for all of its \
-                 services: {why}; a blueprint sets them"
-            ),
+        if let Err(died) = adding.await {
+            error!(actor = name, "setting what is new in the manifest of {name} died: {died}");
         }
+        Upgraded { name, digest, before, file }
     }
 
     /// Keeps that a version was refused, and tells it. Returns why.
