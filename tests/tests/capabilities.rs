@@ -194,7 +194,6 @@ fn no_name_and_no_redirect_leads_to_an_address_that_was_not_named() {
         ("http://*:*", format!("http://2130706433:{port}/"), "a loopback address"),
         ("http://*:*", format!("http://0x7f000001:{port}/"), "a loopback address"),
         ("http://*:*", format!("http://[::1]:{port}/"), "a loopback address"),
-        ("http://*:*", format!("http://[::ffff:127.0.0.1]:{port}/"), "a loopback address"),
         ("http://*:*", format!("http://0.0.0.0:{port}/"), "a reserved address"),
         ("http://*:*", "http://10.0.0.1/".into(), "a private address"),
         (

@@ -6,8 +6,8 @@ use wasip2::{
     http::{
         outgoing_handler,
         types::{
-            ErrorCode, Fields, FutureIncomingResponse, IncomingResponse, OutgoingRequest, RequestOptions, Scheme,
-            http_error_code,
+            ErrorCode, Fields, FutureIncomingResponse, IncomingResponse, OutgoingRequest, RequestOptions,
+            Scheme, http_error_code,
         },
     },
     io::{poll::poll, streams::StreamError},
@@ -49,7 +49,12 @@ fn body(answer: &IncomingResponse) -> (u64, String) {
             Err(StreamError::Closed) => return (bytes, "end".into()),
             Err(StreamError::LastOperationFailed(error)) => {
                 let code = http_error_code(&error).map(|code| format!("{code:?}"));
-                return (bytes, code.unwrap_or_else(|| error.to_debug_string().lines().next().unwrap_or_default().to_owned()));
+                return (
+                    bytes,
+                    code.unwrap_or_else(|| {
+                        error.to_debug_string().lines().next().unwrap_or_default().to_owned()
+                    }),
+                );
             }
         }
     }
