@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// How long anything may take before a test gives up. Long, since the machine may be busy; nothing waits that long
@@ -245,6 +245,18 @@ impl Host {
     /// POST: the status and the JSON.
     pub fn post(&self, path: &str, body: &Value) -> (u16, Value) {
         answer(agent().post(format!("{}{path}", self.url)).send_json(body))
+    }
+
+    /// Runs an action on a service, and returns its job once it has been tried.
+    pub fn run(&self, service: &str, action: &str, args: &Value) -> Value {
+        let ask = json!({"action": action, "service": service, "args": args, "force": true});
+        let (status, run) = self.post("/api/v1/run", &ask);
+        assert_eq!(status, 202, "{run}");
+        self.until(&format!("{action} has ended"), |host| {
+            let jobs = host.list(&format!("/api/v1/jobs?service={service}&action={action}&cause=run"));
+            let tried = |job: &Value| ["ok", "error", "retrying"].iter().any(|state| job["state"] == *state);
+            jobs.into_iter().find(|job| job["cause"]["id"] == run["id"] && tried(job))
+        })
     }
 
     /// All items of a list, over all pages.

@@ -5,6 +5,7 @@
 
 pub mod actors;
 pub mod chance;
+pub mod courier;
 pub mod host;
 pub mod redis;
 pub mod tally;

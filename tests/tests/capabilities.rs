@@ -12,12 +12,14 @@ use std::{
 };
 
 use ays_tests::{
-    Host, courier,
+    Host,
+    actors::courier,
+    courier::{granted, run},
     host::{Start, binary},
     redis::RedisServer,
 };
 use rustls::pki_types::PrivateKeyDer;
-use serde_json::{Value, json};
+use serde_json::json;
 
 /// A server of HTTP on 127.0.0.1, which counts its requests.
 struct Server {
@@ -121,36 +123,15 @@ fn answer(mut stream: TcpStream) -> Option<()> {
     }
 }
 
-/// Runs an action on the courier, and returns its job once it has been tried.
-fn job(host: &Host, action: &str, args: &Value) -> Value {
-    let ask = json!({"action": action, "service": "courier__c", "args": args, "force": true});
-    let (status, run) = host.post("/api/v1/run", &ask);
-    assert_eq!(status, 202, "{run}");
-    let id = run["id"].as_str().expect("a run has an id").to_owned();
-    host.until(&format!("{action} has ended"), |host| {
-        let jobs = host.list(&format!("/api/v1/jobs?action={action}&cause=run"));
-        jobs.into_iter().find(|job| {
-            job["cause"]["id"] == id && ["ok", "error", "retrying"].iter().any(|state| job["state"] == *state)
-        })
-    })
-}
-
-/// A host with a courier that is granted this and nothing else.
-fn granted(grants: &[String]) -> Start {
-    let grants: String = grants.iter().map(|grant| format!("    - {grant}\n")).collect();
-    Start::new(courier())
-        .blueprint(&format!("courier__c:\ngrants:\n  courier:\n{grants}    - nothing else\n"))
-}
-
 #[test]
 fn a_granted_request_is_made_and_one_that_was_not_granted_is_denied_by_name() {
     let (server, other) = (Server::start(), Server::start());
     let host = granted(&[format!("http GET,POST http://127.0.0.1:{}", server.port)]).start();
     let url = format!("http://127.0.0.1:{}/path?q=1", server.port);
 
-    let answer = job(&host, "fetch", &json!(["POST", url, "the body"]));
+    let answer = run(&host, "fetch", &json!(["POST", url, "the body"]));
     assert_eq!(answer["result"], json!({"status": 200, "body": "POST /path?q=1 the body"}), "{answer}");
-    let answer = job(&host, "fetch", &json!(["GET", format!("http://127.0.0.1:{}/to?/there", server.port)]));
+    let answer = run(&host, "fetch", &json!(["GET", format!("http://127.0.0.1:{}/to?/there", server.port)]));
     assert_eq!(
         answer["result"]["body"], "GET /there ",
         "a redirect to what is granted is followed: {answer}"
@@ -158,7 +139,7 @@ fn a_granted_request_is_made_and_one_that_was_not_granted_is_denied_by_name() {
 
     let before = (server.requests(), other.requests());
     let rule = format!("http DELETE http://127.0.0.1:{}", server.port);
-    let denied = job(&host, "fetch", &json!(["DELETE", url]));
+    let denied = run(&host, "fetch", &json!(["DELETE", url]));
     let message = denied["error"]["message"].as_str().unwrap_or_default();
     assert_eq!((&denied["state"], &denied["error"]["kind"]), (&json!("error"), &json!("denied")), "{denied}");
     assert!(message.contains(&format!("courier is not granted `{rule}`")), "{message}");
@@ -171,7 +152,7 @@ fn a_granted_request_is_made_and_one_that_was_not_granted_is_denied_by_name() {
         format!("http://127.0.0.1:{}/to?http://127.0.0.1:{}/", server.port, other.port),
         format!("http://127.0.0.1:{}/", other.port),
     ] {
-        let tried = job(&host, "try_fetch", &json!([url]));
+        let tried = run(&host, "try_fetch", &json!([url]));
         let said = tried["result"].as_str().unwrap_or_default();
         let rule = format!("`http GET http://127.0.0.1:{}`", other.port);
         assert!(tried["state"] == "ok" && said.starts_with("Denied: ") && said.contains(&rule), "{tried}");
@@ -211,7 +192,7 @@ fn no_name_and_no_redirect_leads_to_an_address_that_was_not_named() {
             // The server itself is granted by its address, so that redirects can come from it.
             for url in [url.clone(), format!("{here}/to?{url}")] {
                 let direct = url == format!("{here}/") || url == format!("{here}/to?{here}/");
-                let tried = job(&host, "try_fetch", &json!([url]));
+                let tried = run(&host, "try_fetch", &json!([url]));
                 let said = tried["result"].as_str().unwrap_or_default();
                 if direct {
                     assert!(said.starts_with("200 "), "{grant} {url}: {tried}");
@@ -220,10 +201,10 @@ fn no_name_and_no_redirect_leads_to_an_address_that_was_not_named() {
                 }
             }
         }
-        let confused = job(&host, "try_fetch", &json!([format!("http://example.com@127.0.0.1:{port}/")]));
+        let confused = run(&host, "try_fetch", &json!([format!("http://example.com@127.0.0.1:{port}/")]));
         assert!(confused["result"].as_str().unwrap_or_default().starts_with("App: "), "{confused}");
         if grant.ends_with("private") {
-            let named = job(&host, "try_fetch", &json!([format!("http://localhost:{port}/x")]));
+            let named = run(&host, "try_fetch", &json!([format!("http://localhost:{port}/x")]));
             assert_eq!(named["result"], "200 GET /x ", "with `private` a name may lead here: {named}");
         }
     }
@@ -240,7 +221,7 @@ fn a_server_must_have_a_certificate_of_its_name_that_the_machine_trusts() {
     let authority = start.path("authority.pem");
     std::fs::write(&authority, pem).expect("it can be written");
     let fetch = |host: &Host, name: &str| {
-        job(host, "try_fetch", &json!([format!("https://{name}:{}/", server.port)]))
+        run(host, "try_fetch", &json!([format!("https://{name}:{}/", server.port)]))
     };
 
     let host = start.clone().variable("SSL_CERT_FILE", authority.display().to_string()).start();
@@ -278,16 +259,16 @@ fn requests_are_bounded_in_size_and_number_and_end_with_their_job() {
     let server = Server::start();
     let host = granted(&[format!("http http://127.0.0.1:{}", server.port)]).start();
     let here = format!("127.0.0.1:{}", server.port);
-    let endless = job(&host, "try_fetch", &json!([format!("http://{here}/endless")]));
+    let endless = run(&host, "try_fetch", &json!([format!("http://{here}/endless")]));
     let said = endless["result"].as_str().unwrap_or_default();
     assert!(
         said.starts_with("App: ") && said.contains("67108864"),
         "64 MiB are the most of an answer: {endless}"
     );
-    let many = job(&host, "fetch_many", &json!([here, 20]));
+    let many = run(&host, "fetch_many", &json!([here, 20]));
     assert_eq!(many["result"], 4, "16 at a time are the most of a job: {many}");
     // Those of the job that has ended count no more.
-    let again = job(&host, "fetch_many", &json!([here, 17]));
+    let again = run(&host, "fetch_many", &json!([here, 17]));
     assert_eq!(again["result"], 1, "{again}");
 }
 
@@ -303,13 +284,13 @@ fn a_secret_is_read_by_name_and_told_nowhere() {
     let start = start.arg("--log-level").arg("debug");
     let host = start.start();
 
-    let revealed = job(&host, "reveal", &json!(["api_key"]));
+    let revealed = run(&host, "reveal", &json!(["api_key"]));
     assert_eq!(revealed["result"], json!({"secret": "***", "list": ["<***>"], "***": 1}), "{revealed}");
     for action in ["fail_with", "panic_with", "keep", "tell"] {
-        let job = job(&host, action, &json!(["api_key"]));
+        let job = run(&host, action, &json!(["api_key"]));
         assert_eq!(job["state"], "error", "{job}");
     }
-    let kept = job(&host, "keep", &json!(["api_key"]));
+    let kept = run(&host, "keep", &json!(["api_key"]));
     let message = kept["error"]["message"].as_str().unwrap_or_default();
     assert!(message.contains("the data would hold the value of a secret"), "{kept}");
     assert!(host.list("/api/v1/events").is_empty(), "the event was refused");
@@ -322,7 +303,7 @@ fn a_secret_is_read_by_name_and_told_nowhere() {
         ),
         ("../other", "app", "names no secret"),
     ] {
-        let job = job(&host, "reveal", &json!([name]));
+        let job = run(&host, "reveal", &json!([name]));
         let message = job["error"]["message"].as_str().unwrap_or_default();
         assert!(job["error"]["kind"] == kind && message.contains(told), "{name}: {job}");
     }
@@ -434,7 +415,7 @@ fn events_are_emitted_and_listened_to_as_asked_for_and_granted() {
         ("listen", "known", None),
         ("listen", "unknown", Some("courier: [\"listen unknown\"]")),
     ] {
-        let job = job(&host, action, &json!([event]));
+        let job = run(&host, action, &json!([event]));
         match told {
             None => assert_eq!(job["state"], "ok", "{job}"),
             Some(told) => {
@@ -443,161 +424,4 @@ fn events_are_emitted_and_listened_to_as_asked_for_and_granted() {
             }
         }
     }
-}
-
-/// What the steps of `pairs` gave, on a job that has ended well.
-fn pairs(host: &Host, steps: &Value) -> Vec<Value> {
-    let ended = job(host, "pairs", &json!([steps]));
-    assert_eq!(ended["state"], "ok", "{ended}");
-    ended["result"].as_array().expect("a list").clone()
-}
-
-#[test]
-fn key_value_pairs_are_kept_with_the_turn_and_over_a_kill() {
-    let start = granted(&["kv".into(), "emit courier_*".into()]);
-    let host = start.start();
-    let gave = pairs(
-        &host,
-        &json!([
-            ["get", "a/1"],
-            ["set", "a/1", {"n": 1}],
-            ["set", "a/2", "two"],
-            ["set", "b", 3],
-            ["get", "a/1"],
-            ["delete", "b"],
-            ["get", "b"],
-            ["keys", "a/"],
-            ["keys", ""]
-        ]),
-    );
-    let both = json!(["a/1", "a/2"]);
-    assert_eq!(
-        gave,
-        [
-            json!(null),
-            json!(null),
-            json!(null),
-            json!(null),
-            json!({"n": 1}),
-            json!(null),
-            json!(null),
-            both.clone(),
-            both
-        ]
-    );
-
-    // A job that fails keeps nothing, though it reads what it has set.
-    let failed = job(&host, "pairs", &json!([[["set", "a/1", "failed"], ["delete", "a/2"], ["fail"]]]));
-    assert_eq!(
-        (&failed["state"], &failed["error"]["message"]),
-        (&json!("error"), &json!("told to fail")),
-        "{failed}"
-    );
-    let gave =
-        pairs(&host, &json!([["get", "a/1"], ["get", "a/2"], ["set", "a/3", null], ["delete", "a/1"]]));
-    assert_eq!(gave[..2], [json!({"n": 1}), json!("two")]);
-
-    // Many at once: each job is executed on what those before it left, durable or not.
-    let runs: Vec<String> = (1..=40)
-        .map(|n| {
-            let ask =
-                json!({"action": "count", "service": "courier__c", "args": ["counted", n], "force": true});
-            let (status, run) = host.post("/api/v1/run", &ask);
-            assert_eq!(status, 202, "{run}");
-            run["id"].as_str().expect("a run has an id").to_owned()
-        })
-        .collect();
-    host.until("all have counted", |host| {
-        let jobs = host.list("/api/v1/jobs?action=count&state=ok");
-        (jobs.len() == runs.len()).then_some(())
-    });
-    let usage = host.get("/api/v1/services/courier__c").1["kv"].clone();
-    assert_eq!(usage, json!({"keys": 3, "bytes": "a/2".len() + 5 + "a/3".len() + 4 + "counted".len() + 3}));
-    host.kill9();
-
-    let host = start.start();
-    let gave = pairs(&host, &json!([["get", "counted"], ["keys", ""], ["get", "a/2"]]));
-    assert_eq!(gave, [json!(820), json!(["a/2", "a/3", "counted"]), json!("two")]);
-    host.terminate();
-}
-
-#[test]
-fn key_value_pairs_need_a_grant_and_have_limits() {
-    const VALUE: &str = "a-secret-of-some-length";
-    let host = granted(&["http http://127.0.0.1:1".into()]).start();
-    let denied = job(&host, "count", &json!(["k", 1]));
-    let message = denied["error"]["message"].as_str().unwrap_or_default();
-    assert_eq!(denied["error"]["kind"], "denied", "{denied}");
-    assert!(
-        message.contains("courier is not granted `kv`") && message.ends_with("courier: [\"kv\"]"),
-        "{message}"
-    );
-    let gave = pairs(&host, &json!([["get", "k"], ["delete", "k"], ["keys", ""]]));
-    assert!(
-        gave.iter().all(|gave| gave.as_str().is_some_and(|gave| gave.starts_with("Denied: "))),
-        "{gave:?}"
-    );
-    host.terminate();
-
-    let start = granted(&["kv".into(), "secret api_*".into()]).variable("KV_API_KEY", VALUE);
-    let host = start.arg("--secrets").arg("env:KV_").start();
-    let (most, long, longer) = (1 << 20, "k".repeat(1024), "k".repeat(1025));
-    let gave = pairs(
-        &host,
-        &json!([
-            ["fill", long, 1],
-            ["fill", longer, 1],
-            ["fill", "", 1],
-            ["fill", "a", most],
-            ["fill", "b", most + 1],
-            ["fill", "b", most],
-            ["fill", "c", most],
-            ["fill", "a", most - 1024],
-            ["fill", "c", 100],
-            ["delete", "b"],
-            ["fill", "c", most],
-            ["length", "c"],
-            ["secret", "API_KEY"]
-        ]),
-    );
-    let told = |at: usize| gave[at].as_str().unwrap_or_default().to_owned();
-    for (at, gave) in gave.iter().enumerate().filter(|(at, _)| ![1, 2, 4, 6, 11, 12].contains(at)) {
-        assert_eq!(*gave, json!(null), "step {at}");
-    }
-    assert!(
-        told(1).starts_with("Limit: ") && told(1).ends_with("the key has 1025 bytes; a key has at most 1024"),
-        "{gave:?}"
-    );
-    assert!(told(2).starts_with("Invalid: "), "{gave:?}");
-    assert!(told(4).ends_with("the value has 1048577 bytes; a value has at most 1048576"), "{gave:?}");
-    let bytes = 1024 + 1 + 3 * (most + 1);
-    let text = format!("would have {bytes} bytes; its limit `kv_bytes` is {}; ", 3 * most);
-    let raised = "(`--ceiling kv_bytes=AMOUNT`); `--limit kv_bytes=AMOUNT` is for actors that ask for none";
-    assert!(
-        told(6).starts_with("Limit: ") && told(6).contains(&text) && told(6).ends_with(raised),
-        "{gave:?}"
-    );
-    assert_eq!(gave[11], most);
-    assert!(
-        told(12).starts_with("Invalid: ") && told(12).contains("would hold the value of a secret"),
-        "{gave:?}"
-    );
-    host.terminate();
-}
-
-#[test]
-fn a_host_that_takes_a_service_over_goes_on_with_its_pairs() {
-    let redis = RedisServer::start();
-    let start = granted(&["kv".into()]);
-    let start = start.store(redis.url()).arg("--command-queue").arg("none").arg("--lease").arg("1");
-    let first = start.start();
-    assert_eq!(job(&first, "count", &json!(["k", 5]))["result"], 5);
-    assert_eq!(job(&first, "count", &json!(["k", 2]))["result"], 7);
-    first.kill9();
-    let second = start.start();
-    assert_eq!(job(&second, "count", &json!(["k", 1]))["result"], 8);
-    assert_eq!(
-        pairs(&second, &json!([["keys", ""], ["delete", "k"], ["keys", ""]])),
-        [json!(["k"]), json!(null), json!([])]
-    );
 }

@@ -9,20 +9,6 @@ use std::{
 use ays_tests::{Host, actors, courier, host::Start, redis::RedisServer};
 use serde_json::{Value, json};
 
-/// Runs an action, and returns its job once it has been tried.
-fn job(host: &Host, service: &str, action: &str, args: &Value) -> Value {
-    let ask = json!({"action": action, "service": service, "args": args, "force": true});
-    let (status, run) = host.post("/api/v1/run", &ask);
-    assert_eq!(status, 202, "{run}");
-    let id = run["id"].as_str().expect("a run has an id").to_owned();
-    host.until(&format!("{action} has ended"), |host| {
-        let jobs = host.list(&format!("/api/v1/jobs?service={service}&action={action}&cause=run"));
-        jobs.into_iter().find(|job| {
-            job["cause"]["id"] == id && ["ok", "error", "retrying"].iter().any(|state| job["state"] == *state)
-        })
-    })
-}
-
 /// Milliseconds from start to end, by the job's own record.
 fn took(job: &Value) -> i64 {
     let time = |name: &str| -> i64 {
@@ -49,7 +35,7 @@ fn each_breach_fails_its_job_with_its_kind_while_a_neighbour_goes_on() {
         let neighbour = scope.spawn(|| {
             let mut done = 0;
             while !stop.load(Ordering::Relaxed) {
-                let job = job(&host, "probe__good", "count", &json!([]));
+                let job = host.run("probe__good", "count", &json!([]));
                 assert_eq!(job["state"], "ok", "{job}");
                 done += 1;
                 thread::sleep(Duration::from_millis(20));
@@ -79,7 +65,7 @@ fn each_breach_fails_its_job_with_its_kind_while_a_neighbour_goes_on() {
             ("read_dir", json!(["/"]), "app", ""),
             ("connect", json!(["127.0.0.1:6379"]), "app", ""),
         ] {
-            let job = job(&host, "probe__bad", action, &args);
+            let job = host.run("probe__bad", action, &args);
             let said = job["error"]["message"].as_str().unwrap_or_default();
             if job["state"] == "ok" || job["error"]["kind"] != kind || !said.contains(message) {
                 problems.push(format!("{action}: expected {kind} ({message}): {job}"));
@@ -112,9 +98,9 @@ fn each_breach_fails_its_job_with_its_kind_while_a_neighbour_goes_on() {
     assert!(recursion["error"]["backtrace"].as_array().expect("it has one").len() < 100);
 
     // What is not granted is not there.
-    let seen = job(&host, "probe__bad", "read_env", &json!([]));
+    let seen = host.run("probe__bad", "read_env", &json!([]));
     assert_eq!(seen["result"], json!({"vars": [], "args": []}));
-    assert_eq!(job(&host, "probe__bad", "read_stdin", &json!([]))["result"], "");
+    assert_eq!(host.run("probe__bad", "read_stdin", &json!([]))["result"], "");
 }
 
 #[test]
@@ -128,7 +114,7 @@ fn guests_that_compute_without_end_do_not_take_the_host_from_others() {
         (host.list("/api/v1/jobs?state=running&action=spin").len() == 6).then_some(())
     });
     for _ in 0..20 {
-        let job = job(&host, "probe__good", "count", &json!([]));
+        let job = host.run("probe__good", "count", &json!([]));
         assert_eq!(job["state"], "ok");
     }
     let running = host.list("/api/v1/jobs?state=running&action=spin").len();
@@ -150,7 +136,7 @@ fn the_operator_sets_defaults_and_ceilings_and_each_breach_says_where_it_is_rais
         ("emit_many", json!(["never", 4]), "limit", "emitted 4 events", "events"),
         ("chatty", json!([]), "limit", "`log_bytes` is 65536", "log_bytes"),
     ] {
-        let job = job(&host, "probe__bad", action, &args);
+        let job = host.run("probe__bad", action, &args);
         let said = job["error"]["message"].as_str().unwrap_or_default();
         let raised = format!("--ceiling {limit}=");
         assert!(job["error"]["kind"] == kind && said.contains(amount) && said.contains(&raised), "{job}");
@@ -189,7 +175,7 @@ fn a_service_gathers_no_more_event_filters_over_its_jobs_than_its_limit() {
         let host = start.start();
         // From, to: what of it is refused. The blueprint's filter counts.
         let subscribe = |host: &Host, service: &str, from: u64, to: u64| {
-            let job = job(host, service, "subscribe", &json!([from, to]));
+            let job = host.run(service, "subscribe", &json!([from, to]));
             job["result"].as_str().unwrap_or_else(|| panic!("{job}")).to_owned()
         };
         assert_eq!(subscribe(&host, "probe__a", 0, 20), "");
@@ -201,8 +187,8 @@ fn a_service_gathers_no_more_event_filters_over_its_jobs_than_its_limit() {
         assert_eq!(subscribe(&host, "probe__b", 0, 25), "", "each service has its own");
         // Jobs that are taken together: each sees what the one before set.
         let ask = |n: u64| json!({"event": "again", "args": [30 + n, 31 + n]});
-        assert_eq!(job(&host, "probe__b", "unsubscribe", &json!([0, 20]))["state"], "ok");
-        assert_eq!(job(&host, "probe__b", "set_filter", &json!(["again", "subscribe"]))["state"], "ok");
+        assert_eq!(host.run("probe__b", "unsubscribe", &json!([0, 20]))["state"], "ok");
+        assert_eq!(host.run("probe__b", "set_filter", &json!(["again", "subscribe"]))["state"], "ok");
         // They come while another one is executed.
         let slow = json!({"action": "slow", "service": "probe__b", "args": [1500], "force": true});
         assert_eq!(host.post("/api/v1/run", &slow).0, 202);
@@ -218,9 +204,9 @@ fn a_service_gathers_no_more_event_filters_over_its_jobs_than_its_limit() {
         let host = start.start();
         let refused = subscribe(&host, "probe__a", 20, 40);
         assert!(refused.contains(&told(26)), "also after a restart: {refused}");
-        assert_eq!(job(&host, "probe__a", "unsubscribe", &json!([0, 1]))["state"], "ok");
+        assert_eq!(host.run("probe__a", "unsubscribe", &json!([0, 1]))["state"], "ok");
         assert_eq!(subscribe(&host, "probe__a", 100, 101), "", "there is room again");
-        let long = job(&host, "probe__a", "set_filter", &json!(["e", "noop", "x".repeat(5000)]));
+        let long = host.run("probe__a", "set_filter", &json!(["e", "noop", "x".repeat(5000)]));
         let said = long["error"]["message"].as_str().unwrap_or_default();
         assert!(said.contains("bytes of text; 4096 are the most"), "{long}");
     }
@@ -232,9 +218,9 @@ fn an_instance_that_jobs_of_several_actions_share_keeps_to_the_limit_of_each() {
     let host = start.start();
     // The instance is made for the job before each of these, and serves both.
     for (first, second, most) in [("chance", "little_chance", 64), ("little_chance", "chance", 1 << 20)] {
-        assert_eq!(job(&host, "courier__c", first, &json!([64]))["state"], "ok");
-        assert_eq!(job(&host, "courier__c", second, &json!([most]))["result"], most);
-        let more = job(&host, "courier__c", second, &json!([most + 1]));
+        assert_eq!(host.run("courier__c", first, &json!([64]))["state"], "ok");
+        assert_eq!(host.run("courier__c", second, &json!([most]))["result"], most);
+        let more = host.run("courier__c", second, &json!([most + 1]));
         let told =
             format!("asked for {} random bytes in one call; its limit `random_bytes` is {most}", most + 1);
         let said = more["error"]["message"].as_str().unwrap_or_default();
@@ -245,12 +231,12 @@ fn an_instance_that_jobs_of_several_actions_share_keeps_to_the_limit_of_each() {
 #[test]
 fn a_limit_is_kept_to_within_a_few_ticks() {
     let host = Start::new(actors()).blueprint("probe__bad:\n").start();
-    job(&host, "probe__bad", "noop", &json!([]));
+    host.run("probe__bad", "noop", &json!([]));
     // By the thread's own CPU time, which other load on the machine does not add to.
-    let spin = job(&host, "probe__bad", "spin_briefly", &json!([]));
+    let spin = host.run("probe__bad", "spin_briefly", &json!([]));
     let cpu_ms = spin["usage"]["cpu_us"].as_u64().expect("it is a number") / 1000;
     assert!((100..=120).contains(&cpu_ms), "used {cpu_ms} ms of 100");
-    let sleep = job(&host, "probe__bad", "sleep_briefly", &json!([60_000]));
+    let sleep = host.run("probe__bad", "sleep_briefly", &json!([60_000]));
     assert!(took(&sleep) >= 200, "stopped after {} ms of 200", took(&sleep));
 }
 

@@ -13,7 +13,7 @@ use std::{
 };
 
 use ays_tests::{Host, courier, host::Start};
-use serde_json::{Value, json};
+use serde_json::json;
 
 /// A server on 127.0.0.1 that answers badly, and how many connections it has and had at most.
 struct Server {
@@ -118,19 +118,6 @@ fn serving(server: &Server, services: &[&str]) -> Host {
         .start()
 }
 
-/// Runs an action, and returns its job once it has been tried.
-fn job(host: &Host, service: &str, action: &str, args: &Value) -> Value {
-    let ask = json!({"action": action, "service": service, "args": args, "force": true});
-    let (status, run) = host.post("/api/v1/run", &ask);
-    assert_eq!(status, 202, "{run}");
-    let id = run["id"].as_str().expect("a run has an id").to_owned();
-    host.until(&format!("{action} has ended"), |host| {
-        let jobs = host.list(&format!("/api/v1/jobs?service={service}&action={action}&cause=run"));
-        let tried = |job: &Value| ["ok", "error", "retrying"].iter().any(|state| job["state"] == *state);
-        jobs.into_iter().find(|job| job["cause"]["id"] == id && tried(job))
-    })
-}
-
 /// The most memory that the host had so far, in MiB.
 fn peak_mib(host: &Host) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", host.pid())).expect("it runs");
@@ -144,7 +131,7 @@ fn a_server_that_stalls_or_sends_without_end_is_left_and_what_it_sends_is_not_ke
     let server = Server::start();
     let host = serving(&server, &["c"]);
     let (brief, long) = (100, 60_000);
-    job(&host, "courier__c", "noop", &json!([]));
+    host.run("courier__c", "noop", &json!([]));
     let before = peak_mib(&host);
     for (scheme, path, patience, bytes, told) in [
         ("https", "", [brief, long, long], 0, "ConnectionTimeout"),
@@ -157,7 +144,7 @@ fn a_server_that_stalls_or_sends_without_end_is_left_and_what_it_sends_is_not_ke
         ("http", "endless-chunk", [long, long, 1000], 0, ""),
         ("http", "endless-trailers", [long; 3], 0, ""),
     ] {
-        let job = job(&host, "courier__c", "read_all", &json!([server.url(scheme, path), 1, patience]));
+        let job = host.run("courier__c", "read_all", &json!([server.url(scheme, path), 1, patience]));
         let (read, why) = (&job["result"][0][0], job["result"][0][1].as_str().unwrap_or_default());
         println!("{path}: {read} {why}; {} MiB", peak_mib(&host));
         assert!(read.as_u64().is_some_and(|read| read <= bytes) && why.contains(told), "{path}: {job}");
@@ -167,7 +154,7 @@ fn a_server_that_stalls_or_sends_without_end_is_left_and_what_it_sends_is_not_ke
     assert!(most < 48, "the host took {most} MiB more");
     host.until("no connection is left open", |_| (server.open.load(SeqCst) == 0).then_some(()));
     // A byte now and then is an answer that goes on; only the job's own time ends it.
-    let dripped = job(&host, "courier__c", "read_for_a_second", &json!([server.url("http", "drip")]));
+    let dripped = host.run("courier__c", "read_for_a_second", &json!([server.url("http", "drip")]));
     assert_eq!(dripped["error"]["kind"], "wall", "{dripped}");
     host.until("the connection ends with the job", |_| (server.open.load(SeqCst) == 0).then_some(()));
 }
@@ -190,7 +177,7 @@ fn the_hosts_own_api_is_reached_only_by_a_grant_that_names_its_port() {
         .start();
     let own = host.url().rsplit(':').next().and_then(|port| port.parse().ok()).expect("it has a port");
     let fetch = |name: &str, port: u16| {
-        let job = job(&host, "courier__c", "try_fetch", &json!([format!("http://{name}:{port}/healthz")]));
+        let job = host.run("courier__c", "try_fetch", &json!([format!("http://{name}:{port}/healthz")]));
         job["result"].as_str().unwrap_or_else(|| panic!("{job}")).to_owned()
     };
     // The last ones are the same place by other names.
@@ -218,20 +205,16 @@ fn bodies_and_requests_that_a_guest_holds_take_little_of_the_hosts_memory() {
     let server = Server::start();
     let services: Vec<String> = (0..5).map(|n| format!("c{n}")).collect();
     let host = serving(&server, &services.iter().map(String::as_str).collect::<Vec<_>>());
-    job(&host, "courier__c0", "noop", &json!([]));
+    host.run("courier__c0", "noop", &json!([]));
     let before = peak_mib(&host);
     // The answers of all have begun before the first is read, and none ever ends.
     let long = 60_000;
-    let read = job(
-        &host,
-        "courier__c0",
-        "read_all",
-        &json!([server.url("http", "endless"), 16, [long, long, long]]),
-    );
+    let read =
+        host.run("courier__c0", "read_all", &json!([server.url("http", "endless"), 16, [long, long, long]]));
     let all = read["result"].as_array().expect("it succeeded");
     assert!(all.iter().all(|one| one[1].as_str().is_some_and(|why| why.contains("67108864"))), "{read}");
     // Thousands at a time: all but sixteen are refused at once.
-    let many = job(&host, "courier__c0", "fetch_many", &json!([format!("127.0.0.1:{}", server.port), 3000]));
+    let many = host.run("courier__c0", "fetch_many", &json!([format!("127.0.0.1:{}", server.port), 3000]));
     assert_eq!(many["result"], 3000 - 16, "{many}");
     let most = peak_mib(&host) - before;
     println!("{most} MiB more than before");
