@@ -275,7 +275,7 @@ fn requests_are_bounded_in_size_and_number_and_end_with_their_job() {
 #[test]
 fn a_secret_is_read_by_name_and_told_nowhere() {
     const VALUE: &str = "s3cr3t-\"value\"\n-of-two-lines";
-    let start = granted(&["secret api_*".into()]);
+    let start = granted(&["secret api_*".into(), "kv".into(), "listen courier_*".into()]);
     let folder = start.path("secrets");
     std::fs::create_dir(&folder).expect("it can be made");
     std::fs::write(folder.join("api_key"), format!("{VALUE}\n")).expect("it can be written");
@@ -286,10 +286,13 @@ fn a_secret_is_read_by_name_and_told_nowhere() {
 
     let revealed = run(&host, "reveal", &json!(["api_key"]));
     assert_eq!(revealed["result"], json!({"secret": "***", "list": ["<***>"], "***": 1}), "{revealed}");
-    for action in ["fail_with", "panic_with", "keep", "tell"] {
+    for action in ["fail_with", "panic_with", "keep", "tell", "listen_for", "keep_as_json"] {
         let job = run(&host, action, &json!(["api_key"]));
         assert_eq!(job["state"], "error", "{job}");
     }
+    // Where a message is cut, a part of a secret would show.
+    let cut = run(&host, "fail_with", &json!(["api_key", (16 << 10) - 30]));
+    assert_eq!(cut["state"], "error", "{cut}");
     let kept = run(&host, "keep", &json!(["api_key"]));
     let message = kept["error"]["message"].as_str().unwrap_or_default();
     assert!(message.contains("the data would hold the value of a secret"), "{kept}");

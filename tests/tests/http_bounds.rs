@@ -107,7 +107,7 @@ fn wait(mut reader: BufReader<TcpStream>) -> std::io::Result<()> {
     std::io::copy(&mut reader, &mut std::io::sink()).map(|_| ())
 }
 
-/// A host with these services of the courier, which may request from this server.
+/// A host with these services of the courier, which may request from this server. Its errors have backtraces.
 fn serving(server: &Server, services: &[&str]) -> Host {
     let services: String = services.iter().map(|name| format!("courier__{name}:\n")).collect();
     let grants: String =
@@ -115,6 +115,7 @@ fn serving(server: &Server, services: &[&str]) -> Host {
     let grants = grants.replace("/\n", "\n");
     Start::new(courier())
         .blueprint(&format!("{services}grants:\n  courier:\n{grants}    - nothing else\n"))
+        .variable("RUST_BACKTRACE", "1")
         .start()
 }
 
@@ -149,6 +150,7 @@ fn a_server_that_stalls_or_sends_without_end_is_left_and_what_it_sends_is_not_ke
         println!("{path}: {read} {why}; {} MiB", peak_mib(&host));
         assert!(read.as_u64().is_some_and(|read| read <= bytes) && why.contains(told), "{path}: {job}");
         assert!(!why.is_empty() && why != "end", "{path}: {job}");
+        assert!(!why.contains('\n'), "the host's backtrace is not for guests: {job}");
     }
     let most = peak_mib(&host) - before;
     assert!(most < 48, "the host took {most} MiB more");

@@ -12,14 +12,12 @@ use ays_package::section;
 use serde_json::Value;
 use wasmtime::{
     InstanceAllocationStrategy,
-    component::{Component, HasSelf, Linker},
+    component::{Component, Linker},
 };
 
 use crate::{
-    Actor, Clock, CodeCache, Compiled, Compiler, Instance,
-    bindings::{self, ActorPre},
-    breach, compiler, config,
-    state::State,
+    Actor, Clock, CodeCache, Compiled, Compiler, Instance, bindings::ActorPre, breach, compiler, config,
+    imports, state::State,
 };
 
 /// How often guests are looked at: CPU and wall time limits are kept to within this, and guests that compute share
@@ -140,10 +138,7 @@ impl Engine {
                 (wasmtime::Engine::new(&config)?, Pooling::OnDemand(why.to_string()))
             }
         };
-        let mut linker = Linker::new(&engine);
-        wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
-        wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
-        bindings::Actor::add_to_linker::<_, HasSelf<_>>(&mut linker, |state| state)?;
+        let linker = imports::linker(&engine)?;
         let weak = engine.weak();
         thread::Builder::new().name("epochs".into()).spawn(move || {
             while let Some(engine) = weak.upgrade() {

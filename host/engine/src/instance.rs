@@ -76,7 +76,8 @@ impl Instance {
         Ok(Self { store, bindings, sound: true, jobs: 0, limited })
     }
 
-    /// Whether it can execute another job. After a trap or a breach of a limit it cannot.
+    /// Whether it can execute another job. After a trap or a breach of a limit it cannot, nor when it has read many different
+    /// secrets.
     pub fn is_sound(&self) -> bool {
         self.sound
     }
@@ -162,17 +163,22 @@ impl Instance {
                 let denied = call.as_ref().and_then(|call| call.denials.explain(&message));
                 let kind = if denied.is_some() { FailureKind::Denied } else { FailureKind::App };
                 let capability = denied.map(str::to_owned);
-                Err(Failure { retry, capability, ..Failure::new(kind, cut(message)) })
+                Err(Failure { retry, capability, ..Failure::new(kind, message) })
             }
             Err(error) => Err(breach::failure(&error, &limits)),
         };
         if !known.is_empty() {
+            // Before anything is cut: of what is cut in two, each half would show.
             logs.iter_mut().for_each(|line| known.hide(&mut line.message));
             if let Err(failure) = &mut outcome {
                 known.hide(&mut failure.message);
                 failure.backtrace.iter_mut().for_each(|frame| known.hide(frame));
             }
         }
+        if let Err(failure) = &mut outcome {
+            cut(&mut failure.message);
+        }
+        self.sound &= !known.is_crowded();
         state.known = known;
         turn(outcome, call, logs, usage)
     }
@@ -214,15 +220,14 @@ fn read_result(text: &str, limits: &Limits, known: &Known) -> Result<JsonText, F
     Ok(if had_secrets { JsonText::from(&value) } else { json })
 }
 
-/// How much of an action's own message is kept, in bytes: it goes into the job's record and the host's log.
+/// How much of a message is kept, in bytes: it goes into the job's record and the host's log.
 const MESSAGE: usize = 16 << 10;
 
-fn cut(mut message: String) -> String {
+fn cut(message: &mut String) {
     if message.len() > MESSAGE {
         message.truncate(message.floor_char_boundary(MESSAGE));
         message.push('…');
     }
-    message
 }
 
 fn turn(

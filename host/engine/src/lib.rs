@@ -23,6 +23,7 @@ mod clock;
 mod compiler;
 mod config;
 mod engine;
+mod imports;
 mod instance;
 mod limiter;
 mod log_buffer;

@@ -71,7 +71,7 @@ impl Host for State {
 
 fn read_event(call: &Call, event: &str, args: &str) -> Result<NewEvent, Error> {
     let name = event_name(event)?;
-    without_secrets(call, "event's name", &event.into())?;
+    without_secrets(call, "event's name", event)?;
     call.access.emit(&name).map_err(|denied| Error::Denied(call.denials.add(&denied)))?;
     let args = json(call, "event's args", args)?;
     Ok(NewEvent { channel: Channel("service".into()), depth: call.depth, ..NewEvent::new(name, args) })
@@ -113,6 +113,9 @@ fn read(call: &Call, filter: Filter) -> Result<EventFilter, Error> {
             filter.action,
             call.manifest.action_names()
         )));
+    }
+    for text in [&filter.event, &filter.channel].into_iter().chain(&filter.tags) {
+        without_secrets(call, "event filter", text)?;
     }
     Ok(EventFilter {
         channel: Channel(filter.channel),

@@ -9,7 +9,6 @@ use ays_core::{
     kv::{Change, KEY_BYTES, KEYS, PAGE_KEYS, Usage, VALUE_BYTES, Writes},
     limits::beyond,
 };
-use serde_json::Value;
 
 use super::without_secrets;
 use crate::{
@@ -225,8 +224,8 @@ fn check(call: &Call, key: &str, value: &[u8]) -> Result<(), Error> {
         return Err(Error::Limit(message));
     }
     if !call.known.is_empty() {
-        without_secrets(call, "key", &key.into())?;
-        without_secrets(call, "value", &Value::from(String::from_utf8_lossy(value)))?;
+        without_secrets(call, "key", key)?;
+        without_secrets(call, "value", &String::from_utf8_lossy(value))?;
     }
     Ok(())
 }

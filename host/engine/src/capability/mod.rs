@@ -49,17 +49,22 @@ fn json(call: &Call, what: &str, text: &str) -> Result<JsonText, types::Error> {
     within_limit(call, what, text)?;
     // A value must be able to hold it: whoever shows it parses it.
     let (json, value) = JsonText::parse_value(text).map_err(|e| not_json(what, &e))?;
-    without_secrets(call, what, &value)?;
+    json_without_secrets(call, what, &value)?;
     Ok(json)
 }
 
 /// What is kept and shown must not hold a secret.
-fn without_secrets(call: &Call, what: &str, value: &Value) -> Result<(), types::Error> {
-    if !call.known.is_empty() && call.known.are_in(value) {
-        let message = format!("the {what} would hold the value of a secret; its name would be right");
-        return Err(types::Error::Invalid(message));
-    }
-    Ok(())
+fn without_secrets(call: &Call, what: &str, text: &str) -> Result<(), types::Error> {
+    if call.known.are_in(text) { Err(with_secret(what)) } else { Ok(()) }
+}
+
+/// The same, for JSON.
+fn json_without_secrets(call: &Call, what: &str, value: &Value) -> Result<(), types::Error> {
+    if call.known.are_in_json(value) { Err(with_secret(what)) } else { Ok(()) }
+}
+
+fn with_secret(what: &str) -> types::Error {
+    types::Error::Invalid(format!("the {what} would hold the value of a secret; its name would be right"))
 }
 
 fn not_json(what: &str, error: &serde_json::Error) -> types::Error {

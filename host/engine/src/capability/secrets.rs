@@ -33,23 +33,29 @@ const TELLING: usize = 8;
 /// The secrets that an instance has read. Its memory may hold them for as long as it lives.
 #[derive(Default)]
 pub(crate) struct Known {
-    /// Values, and long lines of values, the longest first.
+    /// Values, and long lines of values, as they are and as JSON escapes them; the longest first.
     values: Vec<String>,
     /// How many secrets.
     count: usize,
 }
 
 impl Known {
-    fn add(&mut self, value: &str) {
+    /// Says whether there was room for it.
+    fn add(&mut self, value: &str) -> bool {
         if value.is_empty() || self.values.iter().any(|known| known == value) {
-            return;
+            return true;
+        }
+        if self.count >= MOST {
+            return false;
         }
         self.count += 1;
         let lines = value.lines().map(str::trim).filter(|line| line.len() >= LINE);
-        let parts: Vec<String> = std::iter::once(value.to_owned()).chain(lines.map(str::to_owned)).collect();
-        self.values.extend(parts);
+        let parts: Vec<&str> = std::iter::once(value).chain(lines).collect();
+        self.values.extend(parts.iter().map(|part| escaped(part)));
+        self.values.extend(parts.into_iter().map(str::to_owned));
         self.values.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
         self.values.dedup();
+        true
     }
 
     /// Hides them in a text for people.
@@ -99,19 +105,35 @@ impl Known {
         self.values.is_empty()
     }
 
-    /// Whether a text, or JSON, holds one.
-    pub(crate) fn are_in(&self, value: &Value) -> bool {
-        let in_text = |text: &str| {
-            self.values.iter().any(|known| known.len() >= TELLING && text.contains(known.as_str()))
-        };
+    /// Whether an instance knows so many that it should be replaced: the next job may read others, when they change often.
+    pub(crate) fn is_crowded(&self) -> bool {
+        self.count >= MOST / 2
+    }
+
+    /// Whether a text holds one, as it is or as JSON escapes it.
+    pub(crate) fn are_in(&self, text: &str) -> bool {
+        self.values.iter().any(|known| known.len() >= TELLING && text.contains(known.as_str()))
+    }
+
+    /// Whether JSON holds one.
+    pub(crate) fn are_in_json(&self, value: &Value) -> bool {
         match value {
-            Value::String(text) => in_text(text),
-            Value::Array(items) => items.iter().any(|item| self.are_in(item)),
-            Value::Object(members) => members.iter().any(|(name, value)| in_text(name) || self.are_in(value)),
-            Value::Number(number) => in_text(&number.to_string()),
+            _ if self.is_empty() => false,
+            Value::String(text) => self.are_in(text),
+            Value::Array(items) => items.iter().any(|item| self.are_in_json(item)),
+            Value::Object(members) => {
+                members.iter().any(|(name, value)| self.are_in(name) || self.are_in_json(value))
+            }
+            Value::Number(number) => self.are_in(&number.to_string()),
             Value::Null | Value::Bool(_) => false,
         }
     }
+}
+
+/// As it stands between the quotes of JSON: where a guest logs, keeps, or reports JSON of its own.
+fn escaped(text: &str) -> String {
+    let json = Value::from(text).to_string();
+    json.strip_prefix('"').and_then(|json| json.strip_suffix('"')).unwrap_or_default().to_owned()
 }
 
 impl Host for State {
@@ -133,10 +155,9 @@ impl Host for State {
             }
             Err(why) => return Ok(Err(Error::Invalid(format!("the secret `{name}` cannot be read: {why}")))),
         };
-        if call.known.count >= MOST {
+        if !call.known.add(&value) {
             return Ok(Err(Error::Limit(format!("an instance may read {MOST} secrets at most"))));
         }
-        call.known.add(&value);
         Ok(Ok(value))
     }
 }
@@ -150,15 +171,28 @@ mod tests {
     #[test]
     fn a_secret_is_hidden_however_it_is_written() {
         let mut known = Known::default();
-        known.add("s3cr3t \"quoted\"");
-        known.add("-----BEGIN KEY-----\nMIIabcdef\n-----END KEY-----\n");
-        known.add("4711471147");
-        let mut text = "a s3cr3t \"quoted\" b; MIIabcdef; 47114711470".to_owned();
+        for secret in
+            ["s3cr3t \"quoted\"", "-----BEGIN KEY-----\nMIIabcdef\n-----END KEY-----\n", "4711471147"]
+        {
+            assert!(known.add(secret));
+        }
+        let mut text = r#"a s3cr3t "quoted" b; {"x":"s3cr3t \"quoted\""}; MIIabcdef; 47114711470"#.to_owned();
+        assert!(known.are_in(&text) && known.are_in(r#""s3cr3t \"quoted\"""#));
         known.hide(&mut text);
-        assert_eq!(text, "a *** b; ***; ***0");
+        assert_eq!(text, r#"a *** b; {"x":"***"}; ***; ***0"#);
         let mut value = json!({"x": ["a s3cr3t \"quoted\" b"], "MIIabcdef": 4_711_471_147_u64, "n": 4711});
-        assert!(known.are_in(&value) && known.hide_in(&mut value));
+        assert!(known.are_in_json(&value) && known.hide_in(&mut value));
         assert_eq!(value, json!({"x": ["a *** b"], "***": "***", "n": 4711}));
-        assert!(!known.are_in(&value));
+        assert!(!known.are_in_json(&value));
+    }
+
+    #[test]
+    fn an_instance_is_replaced_before_secrets_that_change_fill_it() {
+        let mut known = Known::default();
+        let secret = |n: usize| format!("the value of number {n}");
+        assert!((0..MOST / 2 - 1).all(|n| known.add(&secret(n))) && !known.is_crowded());
+        assert!(known.add(&secret(MOST / 2)) && known.is_crowded());
+        assert!((MOST..).take(MOST / 2).all(|n| known.add(&secret(n))) && !known.add("one too many"));
+        assert!(known.add(&secret(0)), "it is known already");
     }
 }

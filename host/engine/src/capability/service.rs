@@ -2,7 +2,7 @@
 
 use ays_core::{JsonText, ServiceKey};
 
-use super::{not_json, within_limit, without_secrets};
+use super::{json_without_secrets, not_json, within_limit};
 use crate::{
     bindings::ays::actor::{
         service::{Host, Linked},
@@ -43,7 +43,7 @@ fn set_data(call: &mut Call, text: &str) -> Result<(), Error> {
     }
     within_limit(call, "data", text)?;
     let (data, value) = JsonText::parse_value(text).map_err(|e| not_json("data", &e))?;
-    without_secrets(call, "data", &value)?;
+    json_without_secrets(call, "data", &value)?;
     call.manifest.schema.check(&value).map_err(Error::Invalid)?;
     call.data = data;
     call.changed = true;

@@ -49,12 +49,7 @@ fn body(answer: &IncomingResponse) -> (u64, String) {
             Err(StreamError::Closed) => return (bytes, "end".into()),
             Err(StreamError::LastOperationFailed(error)) => {
                 let code = http_error_code(&error).map(|code| format!("{code:?}"));
-                return (
-                    bytes,
-                    code.unwrap_or_else(|| {
-                        error.to_debug_string().lines().next().unwrap_or_default().to_owned()
-                    }),
-                );
+                return (bytes, code.unwrap_or_else(|| error.to_debug_string()));
             }
         }
     }
@@ -162,14 +157,16 @@ impl Courier {
         let secret = secrets::get(&name)?;
         log::info(format!("the secret is {secret}."));
         println!("printed: {secret}");
+        log::info(json!({"printed as JSON": secret}).to_string());
         eprint!("{secret} without an end of line");
         Ok(json!({"secret": secret, "list": [format!("<{secret}>")], secret.clone(): 1}))
     }
 
-    /// Fails with a message that tells a secret.
+    /// Fails with a message that tells a secret after so many bytes.
     #[action(retry(attempts = 1))]
-    fn fail_with(&self, name: String) -> Result<()> {
-        Err(Error::new(format!("cannot log in with {}", secrets::get(&name)?)))
+    fn fail_with(&self, name: String, after: Option<u32>) -> Result<()> {
+        let before = " ".repeat(after.unwrap_or_default() as usize);
+        Err(Error::new(format!("cannot log in with {before}{}", secrets::get(&name)?)))
     }
 
     /// Panics with a message that tells a secret.
@@ -184,6 +181,18 @@ impl Courier {
     fn keep(&mut self, name: String) -> Result<()> {
         self.kept = format!("it is {}", secrets::get(&name)?);
         Ok(())
+    }
+
+    /// Listens to what is tagged with a secret.
+    #[action(retry(attempts = 1))]
+    fn listen_for(&self, name: String) -> Result<()> {
+        events::set_filter(events::Filter::new("courier_told", "noop").tag(secrets::get(&name)?))
+    }
+
+    /// Keeps a secret in JSON of its own.
+    #[action(retry(attempts = 1))]
+    fn keep_as_json(&self, name: String) -> Result<()> {
+        kv::set("json", &json!({"secret": secrets::get(&name)?}))
     }
 
     /// Emits an event with a secret in it.
