@@ -60,15 +60,17 @@ impl Bed {
 
     /// What there is to take now; nothing, if there is nothing.
     pub async fn take(&self, services: usize, jobs: usize) -> Vec<Work> {
-        let take = self.store.take(services, jobs, self.now);
-        tokio::time::timeout(Duration::from_millis(60), take)
-            .await
-            .map_or_else(|_| Vec::new(), Result::unwrap)
+        self.take_within(Duration::from_millis(200), services, jobs).await
     }
 
-    /// Takes one job, which there must be.
+    async fn take_within(&self, patience: Duration, services: usize, jobs: usize) -> Vec<Work> {
+        let take = self.store.take(services, jobs, self.now);
+        tokio::time::timeout(patience, take).await.map_or_else(|_| Vec::new(), Result::unwrap)
+    }
+
+    /// Takes one job, which there must be, however slow the machine is.
     pub async fn take_one(&self) -> Job {
-        let mut work = self.take(1, 1).await;
+        let mut work = self.take_within(Duration::from_secs(10), 1, 1).await;
         assert_eq!(work.len(), 1, "there was nothing to take");
         work.remove(0).jobs.remove(0)
     }
