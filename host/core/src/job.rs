@@ -180,6 +180,18 @@ impl Failure {
         Self { kind, message, backtrace: Vec::new(), limit: None, capability: None, retry: true }
     }
 
+    /// How much of what a guest says of a failure is kept, in bytes: it goes into the job's record and the host's log.
+    pub const MESSAGE_BYTES: usize = 16 << 10;
+
+    /// A message of which a guest says how long it is: no more of it than [`MESSAGE_BYTES`](Self::MESSAGE_BYTES).
+    pub fn cut(mut message: String) -> String {
+        if message.len() > Self::MESSAGE_BYTES {
+            message.truncate(message.floor_char_boundary(Self::MESSAGE_BYTES));
+            message.push('…');
+        }
+        message
+    }
+
     /// The same, for having met this limit.
     #[must_use]
     pub fn of_limit(self, limit: &str) -> Self {

@@ -176,7 +176,7 @@ impl Instance {
             }
         }
         if let Err(failure) = &mut outcome {
-            cut(&mut failure.message);
+            failure.message = Failure::cut(std::mem::take(&mut failure.message));
         }
         self.sound &= !known.is_crowded();
         state.known = known;
@@ -218,16 +218,6 @@ fn read_result(text: &str, limits: &Limits, known: &Known) -> Result<JsonText, F
         .map_err(|e| Failure::new(FailureKind::App, format!("the action's result is not JSON: {e}")))?;
     let had_secrets = !known.is_empty() && known.hide_in(&mut value);
     Ok(if had_secrets { JsonText::from(&value) } else { json })
-}
-
-/// How much of a message is kept, in bytes: it goes into the job's record and the host's log.
-const MESSAGE: usize = 16 << 10;
-
-fn cut(message: &mut String) {
-    if message.len() > MESSAGE {
-        message.truncate(message.floor_char_boundary(MESSAGE));
-        message.push('…');
-    }
 }
 
 fn turn(

@@ -42,8 +42,9 @@ impl Actor {
         };
         let returned = Metered { future: pin!(migrating), meter: &meter, timer: None }.await;
         let (migrated,) = returned.map_err(|error| breach::failure(&error, limits))?;
-        let refused =
-            |what: String| Failure::new(FailureKind::App, format!("migrate from version {from}: {what}"));
+        let refused = |what: String| {
+            Failure::new(FailureKind::App, Failure::cut(format!("migrate from version {from}: {what}")))
+        };
         let text = migrated.map_err(refused)?;
         if text.len() as u64 > limits.data_bytes {
             let what = format_args!("returned {} bytes of JSON", text.len());

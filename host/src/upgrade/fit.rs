@@ -53,7 +53,7 @@ pub async fn fit(
     let adapted = loaded.actor.manifest().schema.adapt(members).map_err(|wrong| {
         let told: Vec<String> = wrong.iter().map(ToString::to_string).collect();
         let what = format!("the service's data do not fit the schema: {}", told.join("; "));
-        Failure::new(FailureKind::App, what)
+        Failure::new(FailureKind::App, Failure::cut(what))
     })?;
     Ok(Some(Fitted { data: JsonText::from(adapted.data), dropped: adapted.dropped }))
 }
