@@ -28,7 +28,7 @@ use crate::{
     actors::Loaded,
     clock,
     metrics::Counted,
-    quarantine::{self, Held, Suspicion},
+    quarantine::{self, Held, Quarantine, Suspicion},
 };
 
 /// However often and soon a manifest wants its jobs tried again: a stranger's must not keep the disk busy for ever.
@@ -212,15 +212,17 @@ impl Dispatcher {
         turn
     }
 
-    /// Keeps how jobs of this version end, and takes it out of service when they keep being stopped.
+    /// Keeps how jobs of this version end, and takes it out of service when they keep being stopped. One that is not in
+    /// service any more is not judged.
     async fn judge(&self, loaded: &Loaded, job: &Job, turn: &Turn) {
-        let (quarantine, digest) = (self.actors.quarantine(), loaded.actor.digest());
+        let digest = loaded.actor.digest();
         let failure = match &turn.outcome {
-            Ok(_) => return quarantine.succeeded(digest),
+            Ok(_) => return self.actors.quarantine().succeeded(digest),
             Err(failure) if quarantine::is_breach(failure.kind) => failure,
             Err(_) => return,
         };
-        let hold = match quarantine.stopped(digest, job.id, &job.service) {
+        let stopped = |quarantine: &Quarantine| quarantine.stopped(digest, job.id, &job.service);
+        let hold = match self.actors.judge(loaded, stopped).unwrap_or(Suspicion::Tolerable) {
             Suspicion::Tolerable => false,
             Suspicion::Enough => true,
             // Its data may be the cause, and the actor's other services must not wait for that.
@@ -230,7 +232,8 @@ impl Dispatcher {
                 self.store.services(query, two).await.is_ok_and(|page| page.items.len() < 2)
             }
         };
-        if hold && let Some(held) = quarantine.hold(digest, failure, clock::now()) {
+        let hold_it = |quarantine: &Quarantine| quarantine.hold(digest, failure, clock::now());
+        if hold && let Some(held) = self.actors.judge(loaded, hold_it).flatten() {
             let name = loaded.name();
             error!(
                 actor = name,
