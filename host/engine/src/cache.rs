@@ -7,19 +7,33 @@
 use std::{
     fs,
     hash::{Hash, Hasher},
-    io::{self, Write},
+    io::{self, Read, Write},
     os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
+use rustix::fs::{Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, futimens};
 use tracing::{debug, warn};
 
-/// A folder of compiled code, which outlives the host's process.
+/// A folder of compiled code, which outlives the host's process. Several hosts may use one at a time.
 #[derive(Debug)]
 pub struct CodeCache {
     folder: PathBuf,
     key: [u8; 32],
+    /// How large all entries together may be, in bytes.
+    most: u64,
 }
+
+/// How large all entries together are unless the operator says otherwise, in bytes.
+const MOST: u64 = 1 << 30;
+
+/// What was begun and not ended within this time never will be: the host was killed that wrote it.
+const ABANDONED: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// How the files of entries end, and how those begin that are being written.
+const ENTRY: &str = "cwasm";
+const NEW: &str = ".new-";
 
 /// Length of an entry's authentication code, in bytes; the code follows.
 const MAC: usize = 32;
@@ -47,7 +61,14 @@ impl CodeCache {
             }
         }
         let key = read_or_make_key(&folder.join("key"))?;
-        Ok(Self { folder: folder.into(), key })
+        Ok(Self { folder: folder.into(), key, most: MOST })
+    }
+
+    /// The same, with entries of up to so many bytes together, but for the last one that was put there. By itself it is
+    /// 1 GiB.
+    #[must_use]
+    pub fn at_most(self, bytes: u64) -> Self {
+        Self { most: bytes, ..self }
     }
 
     /// The name under which the code of a component is kept, for this engine on this machine.
@@ -60,7 +81,7 @@ impl CodeCache {
 
     pub(crate) fn get(&self, key: &str) -> Option<Vec<u8>> {
         let path = self.path(key);
-        let mut entry = fs::read(&path).ok()?;
+        let mut entry = self.read(&path).ok()?;
         if entry.len() < MAC {
             return None;
         }
@@ -76,19 +97,67 @@ impl CodeCache {
 
     pub(crate) fn put(&self, key: &str, code: &[u8]) {
         let write = || -> io::Result<()> {
-            let mut file = tempfile::NamedTempFile::new_in(&self.folder)?;
+            let mut file = tempfile::Builder::new().prefix(NEW).tempfile_in(&self.folder)?;
             file.write_all(self.mac(key, code).as_bytes())?;
             file.write_all(code)?;
             file.persist(self.path(key)).map_err(|e| e.error)?;
             Ok(())
         };
-        if let Err(error) = write() {
-            debug!(%error, "cannot keep compiled code; it will be compiled again");
+        match write() {
+            Ok(()) => self.tidy(&self.path(key)),
+            Err(error) => debug!(%error, "cannot keep compiled code; it will be compiled again"),
+        }
+    }
+
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        let mut file = fs::File::open(path)?;
+        // By this the entries are told apart that nobody needs any more. The time of access is not kept everywhere.
+        let nothing = |nsec| Timespec { tv_sec: 0, tv_nsec: nsec };
+        let used = Timestamps { last_access: nothing(UTIME_OMIT), last_modification: nothing(UTIME_NOW) };
+        let _ = futimens(&file, &used);
+        let mut entry = Vec::new();
+        file.read_to_end(&mut entry)?;
+        Ok(entry)
+    }
+
+    /// Removes what was used least recently, until the rest is as large as all may be; never what was put there just now.
+    /// Another host may do the same meanwhile: what it has removed is gone for both, and who reads an entry that is removed
+    /// reads on.
+    fn tidy(&self, new: &Path) {
+        let (Ok(files), Ok(now)) =
+            (fs::read_dir(&self.folder), fs::metadata(new).and_then(|new| new.modified()))
+        else {
+            return;
+        };
+        let mut entries = Vec::new();
+        for file in files.flatten() {
+            let (path, Ok(about)) = (file.path(), file.metadata()) else { continue };
+            let used = about.modified().unwrap_or(now);
+            if file.file_name().to_string_lossy().starts_with(NEW) {
+                if now.duration_since(used).is_ok_and(|since| since > ABANDONED) {
+                    let _ = fs::remove_file(path);
+                }
+            } else if path.extension().is_some_and(|extension| extension == ENTRY) {
+                entries.push((used, about.len(), path));
+            }
+        }
+        entries.sort();
+        let mut size: u64 = entries.iter().map(|(_, size, _)| size).sum();
+        for (_, bytes, path) in entries.iter().filter(|(_, _, path)| path != new) {
+            if size <= self.most {
+                break;
+            }
+            match fs::remove_file(path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    debug!(%error, entry = %path.display(), "cannot remove compiled code");
+                }
+                _ => size = size.saturating_sub(*bytes),
+            }
         }
     }
 
     fn path(&self, key: &str) -> PathBuf {
-        self.folder.join(format!("{key}.cwasm"))
+        self.folder.join(format!("{key}.{ENTRY}"))
     }
 
     fn mac(&self, key: &str, code: &[u8]) -> blake3::Hash {
@@ -131,5 +200,38 @@ impl Hasher for Blake3 {
 
     fn finish(&self) -> u64 {
         0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_used_least_recently_goes_when_there_is_too_much() -> io::Result<()> {
+        let folder = tempfile::tempdir()?;
+        let (one, other) =
+            (CodeCache::open(folder.path())?.at_most(250), CodeCache::open(folder.path())?.at_most(250));
+        let age = |name: &str, hours: u64| {
+            let file = fs::File::options().write(true).open(folder.path().join(name))?;
+            file.set_modified(file.metadata()?.modified()? - Duration::from_secs(hours * 3600))
+        };
+        let code = [7; 100 - MAC];
+        for (key, hours) in [("a", 9), ("b", 8)] {
+            one.put(key, &code);
+            age(&format!("{key}.cwasm"), hours)?;
+        }
+        // What hosts are writing, or were when they were killed.
+        for (name, hours) in [(".new-1", 1), (".new-2", 25)] {
+            fs::write(folder.path().join(name), [0; 1000])?;
+            age(name, hours)?;
+        }
+        assert!(other.get("a").is_some(), "used now, though older");
+        other.put("c", &code);
+        assert_eq!(["a", "b", "c"].map(|key| one.get(key).is_some()), [true, false, true]);
+        assert_eq!([".new-1", ".new-2"].map(|name| folder.path().join(name).exists()), [true, false]);
+        one.put("d", &[7; 1000]);
+        assert_eq!(["a", "c", "d"].map(|key| other.get(key).is_some()), [false, false, true]);
+        Ok(())
     }
 }
