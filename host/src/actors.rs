@@ -3,14 +3,14 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
-    io::Read as _,
+    io::{self, Read as _},
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use anyhow::Context as _;
 use ays_core::{Digest, manifest::Manifest, schema::SchemaId};
-use ays_engine::{Actor, Compiled, Engine};
+use ays_engine::{Actor, Compiled, Engine, LoadError};
 use ays_package::{Signer, Trust};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tracing::{error, info};
@@ -80,6 +80,13 @@ pub struct Refused {
     pub file: PathBuf,
     /// Why.
     pub why: String,
+    /// Whether that is no fault of the file's, and may pass.
+    pub may_pass: bool,
+}
+
+/// Whether a file was not loaded for what is no fault of its own.
+pub fn may_pass(why: &anyhow::Error) -> bool {
+    why.is::<io::Error>() || why.downcast_ref::<LoadError>().is_some_and(LoadError::may_pass)
 }
 
 impl Actors {
@@ -103,7 +110,7 @@ impl Actors {
             bar.set_message(file.file_name().unwrap_or_default().to_string_lossy().into_owned());
             if let Err(why) = actors.add(engine, &file, trust).await {
                 error!("{}: {why:#}", file.display());
-                refused.push(Refused { file, why: format!("{why:#}") });
+                refused.push(Refused { file, why: format!("{why:#}"), may_pass: may_pass(&why) });
             }
             bar.inc(1);
         }
@@ -111,7 +118,7 @@ impl Actors {
     }
 
     async fn add(&mut self, engine: &Engine, file: &Path, trust: Option<&Trust>) -> anyhow::Result<()> {
-        let package = PackageFile::read(file, engine.component_bytes())?;
+        let package = PackageFile::read_to_load(file, engine.component_bytes())?;
         let loaded = Loaded::new(engine, file, &package, trust).await?;
         let name = loaded.name();
         if let Some(other) = self.by_name.get(name) {

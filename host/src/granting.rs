@@ -55,6 +55,8 @@ pub struct Granting {
 struct Now {
     /// What blueprints grant, by actor.
     kept: BTreeMap<String, Granted>,
+    /// How often that has changed.
+    changes: u64,
     /// By digest: a version of an actor may ask for other things than the one before, while jobs of both run.
     outside: HashMap<Arc<str>, Arc<Outside>>,
 }
@@ -113,6 +115,11 @@ impl Granting {
     /// What blueprints grant, by actor.
     pub fn kept(&self) -> BTreeMap<String, Granted> {
         self.lock().kept.clone()
+    }
+
+    /// How often what blueprints grant has changed since the host started.
+    pub fn changes(&self) -> u64 {
+        self.lock().changes
     }
 
     /// Takes over what blueprints granted, by way of this host and others.
@@ -221,7 +228,8 @@ impl Granting {
     }
 
     fn set(&self, kept: BTreeMap<String, Granted>) {
-        *self.now.write().unwrap_or_else(PoisonError::into_inner) = Now { kept, outside: HashMap::new() };
+        let mut now = self.now.write().unwrap_or_else(PoisonError::into_inner);
+        *now = Now { kept, changes: now.changes.wrapping_add(1), outside: HashMap::new() };
     }
 
     fn lock(&self) -> RwLockReadGuard<'_, Now> {

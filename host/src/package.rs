@@ -8,6 +8,7 @@ use std::{
 };
 
 use anyhow::Context as _;
+use ays_engine::LoadError;
 use ays_package::SIGNATURE_SUFFIX;
 
 use crate::actors;
@@ -22,13 +23,32 @@ pub struct PackageFile {
 }
 
 impl PackageFile {
-    /// Reads `FILE`, and `FILE.minisig` if it is there. Of a component that has more than `most` bytes no more is read than
-    /// shows it.
+    /// Reads `FILE`, and `FILE.minisig` if it is there, for an engine that loads components of up to `most` bytes.
     ///
     /// # Errors
-    /// If one of them cannot be read.
-    pub fn read(file: &Path, most: u64) -> anyhow::Result<Self> {
+    /// If one of them cannot be read, or the component has more.
+    pub fn read_to_load(file: &Path, most: u64) -> anyhow::Result<Self> {
+        Self::read_up_to(file, most, || LoadError::too_large(most).into())
+    }
+
+    /// Reads `FILE`, and `FILE.minisig` if it is there.
+    ///
+    /// # Errors
+    /// If one of them cannot be read, or the component has more bytes than any may have.
+    pub fn read(file: &Path) -> anyhow::Result<Self> {
+        let most = ays_package::COMPONENT_BYTES as u64;
+        let too_large =
+            || anyhow::anyhow!("it has more than {most} bytes, the most that any component may have");
+        Self::read_up_to(file, most, too_large)
+    }
+
+    /// Of a component that has more than `most` bytes no more is read than shows it. That is said before anybody asks who
+    /// signed it: a part of it would seem to have been tampered with.
+    fn read_up_to(file: &Path, most: u64, too_large: impl FnOnce() -> anyhow::Error) -> anyhow::Result<Self> {
         let component = actors::read(file, most)?;
+        if component.len() as u64 > most {
+            return Err(too_large());
+        }
         let beside = signature_file(file);
         let signature = match fs::read(&beside) {
             Ok(bytes) => Some(String::from_utf8_lossy(&bytes).into_owned()),

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::{
-    actors::Actors,
+    actors::{Actors, Refused},
     api,
     applier::{Applier, Needing, NotApplied},
     apply::{self, Source},
@@ -124,8 +124,8 @@ async fn run(
     stop: &CancellationToken,
 ) -> anyhow::Result<()> {
     let metrics = Metrics::new().context("cannot measure")?;
-    let seen = Seen::now(&settings.actors)?;
-    let (engine, actors) = load(&settings, guests).await?;
+    let seen = Seen::now(&settings.actors, settings.trust.is_some())?;
+    let (engine, actors, not_loaded) = load(&settings, guests).await?;
     let sources = Source::read_all(&settings.blueprints)?;
     // Before anything runs: services that are there already must not run on another version than the pinned one.
     apply::check_pins(&sources, &actors).map_err(not_applied)?;
@@ -146,7 +146,7 @@ async fn run(
         granting.clone(),
         store.clone(),
         guests.clone(),
-        seen,
+        seen.not_loaded(not_loaded),
     );
     let applier = Arc::new(Applier::new(store.clone(), granting.clone()));
     let hub = Hub::default();
@@ -247,7 +247,10 @@ async fn run(
     Ok(())
 }
 
-async fn load(settings: &Settings, guests: &runtime::Handle) -> anyhow::Result<(Arc<Engine>, Actors)> {
+async fn load(
+    settings: &Settings,
+    guests: &runtime::Handle,
+) -> anyhow::Result<(Arc<Engine>, Actors, Vec<Refused>)> {
     let cache = settings.cache.as_ref().and_then(|folder| match CodeCache::open(folder) {
         Ok(cache) => Some(cache),
         Err(why) => {
@@ -265,8 +268,8 @@ async fn load(settings: &Settings, guests: &runtime::Handle) -> anyhow::Result<(
     let loading = engine.clone();
     // Compiling uses whole cores for seconds; that is what the guests' threads are for.
     let loaded = guests.spawn(async move { Actors::load(&loading, &folder, trust.as_ref()).await });
-    let (actors, _) = loaded.await.context("loading the actors died")??;
-    Ok((engine, actors))
+    let (actors, not_loaded) = loaded.await.context("loading the actors died")??;
+    Ok((engine, actors, not_loaded))
 }
 
 async fn begin(

@@ -172,6 +172,28 @@ fn a_host_loads_what_a_trusted_key_signed_and_says_of_each_other_why_not() {
 }
 
 #[test]
+fn a_signature_counts_that_is_written_after_its_component() {
+    let bench = Bench::new(&["actproducer", "node"]);
+    bench.keys("ours");
+    bench.sign("actproducer", "ours");
+    let most = fs::metadata(bench.actor("node")).expect("it is there").len() - 1;
+    let public = bench.path("ours.pub").display().to_string();
+    let host = bench.start().arg("--trust").arg(&public).start();
+    assert_eq!(loaded(&host), ["actproducer"]);
+    bench.sign("node", "ours");
+    host.until("it is loaded", |host| (loaded(host) == ["actproducer", "node"]).then_some(()));
+    drop(host);
+
+    // One that is too large is told of as that: half of it would not fit its signature.
+    let host =
+        bench.start().arg("--trust").arg(&public).arg("--component-size").arg(most.to_string()).start();
+    let said = host.lines_with("node.wasm: ");
+    let told =
+        format!("it has more than {most} bytes, the most that a component may have; `--component-size`");
+    assert!(said.len() == 1 && said[0].text.contains(&told), "{said:?}");
+}
+
+#[test]
 fn a_blueprint_that_pins_another_version_is_not_applied_and_nothing_runs() {
     let bench = Bench::new(&["actproducer"]);
     let wanted = digest(&fs::read(bench.actor("actproducer")).expect("it is there")).to_string();

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, sync::Arc, thread, time::Duration};
 
 use ays_core::{
-    job::Failure,
+    job::{Failure, FailureKind},
     limits::beyond,
     manifest::{INTERFACE, LimitPolicy, Limits, Manifest},
     name,
@@ -106,6 +106,25 @@ pub enum LoadError {
          writes one that fits"
     )]
     ForgedManifest(String),
+}
+
+impl LoadError {
+    /// It has more than so many bytes.
+    pub fn too_large(most: u64) -> Self {
+        Self::Limit(format!(
+            "it has more than {most} bytes, the most that a component may have; `--component-size` (AYS_COMPONENT_SIZE) \
+             allows more"
+        ))
+    }
+
+    /// Whether it says more of the host than of the component: it may be loaded later as it is.
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::Compiler(_) => true,
+            Self::Describe(failure) => matches!(failure.kind, FailureKind::Host | FailureKind::Wall),
+            Self::NotAnActor(_) | Self::Limit(_) | Self::Manifest(_) | Self::ForgedManifest(_) => false,
+        }
+    }
 }
 
 /// Loads components and keeps what they share: the compiler, the pool, the host's functions, the thread that ends epochs.
@@ -286,11 +305,7 @@ impl Engine {
     fn check_kind(&self, wasm: &[u8]) -> Result<(), LoadError> {
         let not = |what: String| Err(LoadError::NotAnActor(what));
         if wasm.len() as u64 > self.component_bytes {
-            return Err(LoadError::Limit(format!(
-                "it has more than {} bytes, the most that a component may have; `--component-size` \
-                 (AYS_COMPONENT_SIZE) allows more",
-                self.component_bytes
-            )));
+            return Err(LoadError::too_large(self.component_bytes));
         }
         // https://github.com/WebAssembly/component-model/blob/main/design/mvp/Binary.md#component-definitions
         match wasm.get(..8) {

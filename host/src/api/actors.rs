@@ -92,6 +92,7 @@ pub(super) async fn upload(State(context): State<Context>, request: Request) -> 
     })?;
     let upgraded = upgrades.upload(turn, body.into()).await.map_err(|error| match error {
         UploadError::Refused(why) => ApiError::refused(StatusCode::UNPROCESSABLE_ENTITY, why),
+        UploadError::Conflict(why) => ApiError::conflict(why),
         UploadError::NotKept(why) => {
             let message = format!("{why:#}; nothing was changed");
             ApiError::refused(StatusCode::INTERNAL_SERVER_ERROR, message)

@@ -40,6 +40,11 @@ impl ApiError {
         }
     }
 
+    /// 409: what is there does not allow it.
+    pub fn conflict(message: impl Into<String>) -> Self {
+        Self { status: StatusCode::CONFLICT, code: "conflict", message: message.into(), problems: None }
+    }
+
     /// A request that axum refused, in this API's words.
     pub fn refused(status: StatusCode, message: impl Into<String>) -> Self {
         Self { status, code: "invalid", message: message.into(), problems: None }

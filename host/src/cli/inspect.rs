@@ -78,7 +78,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
 }
 
 fn look(args: &Args) -> anyhow::Result<Seen> {
-    let PackageFile { component, signature } = PackageFile::read(&args.file, args.compiling.component_size)?;
+    let PackageFile { component, signature } =
+        PackageFile::read_to_load(&args.file, args.compiling.component_size)?;
     let signed = match (args.trust.keys(), signature) {
         (Some(trust), signature) => Signed::By(trust.check(&component, signature.as_deref())?),
         (None, None) => Signed::Nobody,

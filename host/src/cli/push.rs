@@ -24,8 +24,7 @@ pub(super) struct Args {
 
 pub(super) fn run(args: Args) -> anyhow::Result<()> {
     let name = args.file.display().to_string();
-    let PackageFile { component, signature } =
-        PackageFile::read(&args.file, ays_package::COMPONENT_BYTES as u64).with_context(|| name.clone())?;
+    let PackageFile { component, signature } = PackageFile::read(&args.file).with_context(|| name.clone())?;
     if section::read(&component).with_context(|| name.clone())?.is_none() {
         eprintln!("{name} has no manifest inside; `ays-host build` writes it there");
     }

@@ -37,7 +37,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
 }
 
 fn verify(file: &Path, trust: &Trust) -> anyhow::Result<String> {
-    let package = PackageFile::read(file, ays_package::COMPONENT_BYTES as u64)?;
+    let package = PackageFile::read(file)?;
     let signer = trust.check(&package.component, package.signature.as_deref())?;
     let digest = digest(&package.component);
     let comment = signer.comment.escape_debug();

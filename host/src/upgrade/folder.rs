@@ -3,28 +3,34 @@
 use std::{
     collections::BTreeMap,
     fs,
-    io::Write as _,
-    os::unix::fs::MetadataExt as _,
+    io::{self, Write as _},
+    os::unix::fs::{MetadataExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
 };
 
 use anyhow::Context as _;
+use tempfile::NamedTempFile;
 
-use crate::actors::components;
+use crate::{actors::components, package::signature_file};
 
-/// What tells a file's content from what it was before, without reading it.
+/// What tells a component from what it was before, without reading it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Stamp {
+    component: FileStamp,
+    /// Of the signature beside it, where one is asked for: often it is written after the component.
+    signature: Option<FileStamp>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct FileStamp {
     inode: u64,
     size: u64,
     modified: (i64, i64),
     changed: (i64, i64),
 }
 
-impl Stamp {
-    /// # Errors
-    /// If there is no such file.
-    pub(super) fn of(file: &Path) -> std::io::Result<Self> {
+impl FileStamp {
+    fn of(file: &Path) -> io::Result<Self> {
         let about = fs::metadata(file)?;
         Ok(Self {
             inode: about.ino(),
@@ -35,28 +41,56 @@ impl Stamp {
     }
 }
 
-/// The stamps of a folder's components. A file that goes away meanwhile is none of them.
+impl Stamp {
+    /// Of a component, and with `signed` of its signature.
+    ///
+    /// # Errors
+    /// If there is no such component.
+    pub(super) fn of(file: &Path, signed: bool) -> io::Result<Self> {
+        let component = FileStamp::of(file)?;
+        let signature = signed.then(|| FileStamp::of(&signature_file(file)).ok()).flatten();
+        Ok(Self { component, signature })
+    }
+}
+
+/// The stamps of a folder's components, and with `signed` of their signatures. A file that goes away meanwhile is none of
+/// them.
 ///
 /// # Errors
 /// If the folder cannot be read.
-pub(super) fn stamps(folder: &Path) -> anyhow::Result<BTreeMap<PathBuf, Stamp>> {
+pub(super) fn stamps(folder: &Path, signed: bool) -> anyhow::Result<BTreeMap<PathBuf, Stamp>> {
     let files = components(folder)?;
-    Ok(files.into_iter().filter_map(|file| Some((file.clone(), Stamp::of(&file).ok()?))).collect())
+    Ok(files.into_iter().filter_map(|file| Some((file.clone(), Stamp::of(&file, signed).ok()?))).collect())
 }
 
-/// Writes a component into a folder so that whoever looks finds it whole or not at all, also after a crash.
-///
-/// # Errors
-/// If it cannot be written there.
-pub(super) fn place(wasm: &[u8], file: &Path) -> anyhow::Result<()> {
-    let folder = file.parent().unwrap_or(Path::new("."));
-    let cannot = || format!("cannot write {}", file.display());
-    // Its name has no `.wasm` at its end: it is no component to anybody yet.
-    let mut new = tempfile::Builder::new().prefix(".upload-").tempfile_in(folder).with_context(cannot)?;
-    new.write_all(wasm).with_context(cannot)?;
-    let permissions = std::os::unix::fs::PermissionsExt::from_mode(0o644);
-    new.as_file().set_permissions(permissions).with_context(cannot)?;
-    new.as_file().sync_all().with_context(cannot)?;
-    new.persist(file).with_context(cannot)?;
-    fs::File::open(folder).and_then(|folder| folder.sync_all()).with_context(cannot)
+/// A component that lies in a folder, whole and durable, and is none to anybody yet. It goes when it is dropped.
+pub(super) struct Staged(NamedTempFile);
+
+impl Staged {
+    /// # Errors
+    /// If it cannot be written there.
+    pub(super) fn new(wasm: &[u8], folder: &Path) -> anyhow::Result<Self> {
+        let write = || -> io::Result<Self> {
+            // Its name has no `.wasm` at its end.
+            let mut new = tempfile::Builder::new().prefix(".upload-").tempfile_in(folder)?;
+            new.write_all(wasm)?;
+            new.as_file().set_permissions(fs::Permissions::from_mode(0o644))?;
+            new.as_file().sync_all()?;
+            Ok(Self(new))
+        };
+        write().with_context(|| format!("cannot write into {}", folder.display()))
+    }
+
+    /// Moves it to its place, where whoever looks finds the one before or this one, also after a crash. Without `replace`
+    /// there must be none before.
+    ///
+    /// # Errors
+    /// If it cannot be moved there.
+    pub(super) fn place(self, file: &Path, replace: bool) -> anyhow::Result<()> {
+        let cannot = || format!("cannot write {}", file.display());
+        let placed = if replace { self.0.persist(file) } else { self.0.persist_noclobber(file) };
+        placed.with_context(cannot)?;
+        let folder = file.parent().unwrap_or(Path::new("."));
+        fs::File::open(folder).and_then(|folder| folder.sync_all()).with_context(cannot)
+    }
 }

@@ -10,34 +10,45 @@
 
 mod calls;
 mod defaults;
+mod examine;
+mod files;
 mod fit;
 mod folder;
+mod rehearsal;
+mod turns;
+mod watch;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
+    io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex as Lock, PoisonError},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use anyhow::Context as _;
-use ays_core::{Timestamp, blueprint::Plan, manifest::LimitPolicy, upgrade::Upgrade};
+use ays_core::{Timestamp, job::Failure, manifest::LimitPolicy};
 use ays_engine::Engine;
 use ays_package::Trust;
-use ays_store::{Paging, ServiceQuery, Store};
+use ays_store::Store;
 use serde::Serialize;
 use tokio::{
     runtime,
     sync::{Mutex, OwnedSemaphorePermit, Semaphore},
 };
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::{error, info};
 
 pub use self::fit::{Fitted, fit};
-use self::folder::Stamp;
+use self::{
+    examine::Unfit,
+    files::{Content, Files, State},
+    folder::{Staged, Stamp},
+    turns::Turns,
+};
 use crate::{
-    actors::{Actors, Loaded},
-    apply::{self, Source},
+    actors::{self, Loaded},
+    apply::Source,
     clock,
     granting::Granting,
     live::Live,
@@ -47,9 +58,6 @@ use crate::{
 
 /// How often the folder is looked at. A file is loaded when it has stayed the same from one look to the next.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
-
-/// How often a version that was refused is looked at anew.
-const RECONSIDER_EVERY: Duration = Duration::from_secs(3);
 
 /// Services whose data are looked at at a time.
 const PAGE: usize = 100;
@@ -93,6 +101,9 @@ pub enum UploadError {
     /// It is not to be; says why.
     #[error("{0}")]
     Refused(String),
+    /// Its place in the folder is not its own; says whose it is.
+    #[error("{0}")]
+    Conflict(String),
     /// It could not be kept.
     #[error("{0:#}")]
     NotKept(anyhow::Error),
@@ -122,33 +133,20 @@ pub struct Upgrades {
     granting: Arc<Granting>,
     store: Arc<dyn Store>,
     guests: runtime::Handle,
-    /// The files of the folder. Locked while a version is looked at and put into service: one at a time.
-    files: Mutex<BTreeMap<PathBuf, Known>>,
+    /// The files of the folder. Not locked for longer than it takes to put one there.
+    files: Mutex<Files>,
+    turns: Turns,
     refused: Lock<Vec<Refused>>,
     /// One at a time.
     uploads: Arc<Semaphore>,
+    /// One component is compiled at a time.
+    loading: Arc<Semaphore>,
 }
 
 /// The right to upload.
 pub struct UploadTurn(
     #[expect(dead_code, reason = "it is given back when it is dropped")] Option<OwnedSemaphorePermit>,
 );
-
-/// What is known of a file.
-struct Known {
-    stamp: Stamp,
-    state: State,
-}
-
-enum State {
-    /// It has changed, and may be being written yet.
-    Changed,
-    /// It is in service, or no actor.
-    Settled,
-    /// It is an actor that was refused, and looked at last at this time. Why may pass, as when it is granted what it asks
-    /// for.
-    Waiting(Box<Loaded>, Instant),
-}
 
 impl Upgrades {
     /// With the actors in service as they were loaded from the folder, whose files were these before.
@@ -161,9 +159,18 @@ impl Upgrades {
         guests: runtime::Handle,
         seen: Seen,
     ) -> Arc<Self> {
-        let known = |stamp| Known { stamp, state: State::Settled };
-        let files = seen.0.into_iter().map(|(file, stamp)| (file, known(stamp))).collect();
-        let (refused, uploads) = (Lock::default(), Arc::new(Semaphore::new(1)));
+        let mut files = Files::default();
+        let now = live.now();
+        for (file, stamp) in seen.stamps {
+            let held = now.iter().find(|(_, loaded)| loaded.file == file);
+            let (state, content) = match held {
+                Some((name, _)) => (State::Settled, Content::Actor(name.to_owned())),
+                None if seen.again.contains(&file) => (State::Changed, Content::Unknown),
+                None => (State::Settled, Content::NoActor),
+            };
+            files.put(file, stamp, state, content);
+        }
+        let one = || Arc::new(Semaphore::new(1));
         Arc::new(Self {
             settings,
             engine,
@@ -172,27 +179,11 @@ impl Upgrades {
             store,
             guests,
             files: Mutex::new(files),
-            refused,
-            uploads,
+            turns: Turns::default(),
+            refused: Lock::default(),
+            uploads: one(),
+            loading: one(),
         })
-    }
-
-    /// Looks at the folder again and again.
-    pub async fn follow(self: Arc<Self>, stop: CancellationToken) {
-        let mut unreadable = false;
-        loop {
-            tokio::select! {
-                () = stop.cancelled() => return,
-                () = clock::sleep(LOOK_EVERY) => {}
-            }
-            let looked = self.look().await;
-            if let Err(why) = &looked
-                && !unreadable
-            {
-                warn!("new versions of actors are not noticed: {why:#}");
-            }
-            unreadable = looked.is_err();
-        }
     }
 
     /// The greatest component, in bytes.
@@ -214,35 +205,64 @@ impl Upgrades {
         Ok(UploadTurn(self.uploads.clone().acquire_owned().await.ok()))
     }
 
-    /// Puts a version into service, and into the folder, where it is found at the next start.
+    /// Puts a version into service, and into the folder, where it is found at the next start. `turn` ends when the
+    /// component is no longer held in memory.
     ///
     /// # Errors
-    /// If it is no actor, or not granted what it asks for, or its services' data do not fit; or if it cannot be written.
-    pub async fn upload(&self, _turn: UploadTurn, component: Vec<u8>) -> Result<Upgraded, UploadError> {
-        let mut files = self.files.lock().await;
+    /// If it is no actor, or not granted what it asks for, or its services' data do not fit; if its file is another actor's;
+    /// or if it cannot be written.
+    pub async fn upload(&self, turn: UploadTurn, component: Vec<u8>) -> Result<Upgraded, UploadError> {
         let refuse = |refused: Refused| UploadError::Refused(self.refuse(refused));
         // Only its folder says who signed it.
         let package = Arc::new(PackageFile { component, signature: None });
         let mut loaded =
             self.load(None, package.clone()).await.map_err(|why| refuse(refused(None, None, why)))?;
         let name = loaded.name().to_owned();
-        let before = self.live.now().get(&name).cloned();
-        loaded.file = match &before {
-            Some(before) => before.file.clone(),
-            None => self.settings.folder.join(format!("{name}.wasm")),
+        let folder = self.settings.folder.clone();
+        let staged = blocking(move || Staged::new(&package.component, &folder)).await?;
+        drop(turn);
+        let _turn = self.turns.of(&name).await;
+        let conflict = |loaded: &Loaded, why: String| {
+            UploadError::Conflict(self.refuse(refused(None, Some(loaded), anyhow::anyhow!(why))))
         };
-        self.examine(&loaded).await.map_err(|why| refuse(refused(None, Some(&loaded), why)))?;
-        let file = loaded.file.clone();
-        let placed = tokio::task::spawn_blocking(move || {
-            folder::place(&package.component, &file)?;
-            Stamp::of(&file).with_context(|| format!("cannot read {}", file.display()))
-        });
-        let stamp = placed
-            .await
-            .unwrap_or_else(|died| Err(anyhow::anyhow!("writing it died: {died}")))
-            .map_err(UploadError::NotKept)?;
-        files.insert(loaded.file.clone(), Known { stamp, state: State::Settled });
+        let (place, _) =
+            self.place_for(&*self.files.lock().await, &name).map_err(|why| conflict(&loaded, why))?;
+        loaded.file = place;
+        match self.examine(&loaded, &CancellationToken::new()).await {
+            Ok(()) => {}
+            Err(Unfit::AsThingsAre(why) | Unfit::ByData(why)) => {
+                return Err(refuse(refused(None, Some(&loaded), why)));
+            }
+            Err(Unfit::GivenUp) => {
+                return Err(UploadError::NotKept(anyhow::anyhow!("the host gave up looking at it")));
+            }
+        }
+        {
+            let mut files = self.files.lock().await;
+            // What is there may have become another one's meanwhile.
+            let (place, replace) = self.place_for(&files, &name).map_err(|why| conflict(&loaded, why))?;
+            loaded.file = place.clone();
+            let signed = self.signed();
+            let stamp = blocking(move || {
+                staged.place(&place, replace)?;
+                Stamp::of(&place, signed).with_context(|| format!("cannot read {}", place.display()))
+            });
+            files.put(loaded.file.clone(), stamp.await?, State::Settled, Content::Actor(name));
+        }
         Ok(self.put(loaded).await)
+    }
+
+    fn place_for(&self, files: &Files, name: &str) -> Result<(PathBuf, bool), String> {
+        files.place_for(name, &self.settings.folder, &self.live.now(), |file| self.stamp(file))
+    }
+
+    /// Whether a component must be signed.
+    fn signed(&self) -> bool {
+        self.settings.trust.is_some()
+    }
+
+    fn stamp(&self, file: &Path) -> io::Result<Stamp> {
+        Stamp::of(file, self.signed())
     }
 
     /// The version of this actor that was refused last, if the one in service has stayed for that.
@@ -255,147 +275,18 @@ impl Upgrades {
         refused.iter().rev().find(of_this).cloned()
     }
 
-    /// Looks at the folder once.
-    async fn look(&self) -> anyhow::Result<()> {
-        let folder = self.settings.folder.clone();
-        let stamps = tokio::task::spawn_blocking(move || folder::stamps(&folder)).await??;
-        let mut files = self.files.lock().await;
-        files.retain(|file, _| stamps.contains_key(file) || self.gone(file));
-        for (file, stamp) in stamps {
-            let known = files.get_mut(&file).filter(|known| known.stamp == stamp);
-            let state = match known.map(|known| std::mem::replace(&mut known.state, State::Settled)) {
-                None => State::Changed,
-                Some(State::Settled) => continue,
-                Some(State::Changed) => self.consider(&file, stamp).await,
-                Some(State::Waiting(loaded, last)) if last.elapsed() < RECONSIDER_EVERY => {
-                    State::Waiting(loaded, last)
-                }
-                Some(State::Waiting(loaded, _)) => self.reconsider(loaded).await,
-            };
-            files.insert(file, Known { stamp, state });
-        }
-        Ok(())
-    }
-
-    /// A file has gone. An actor that came from it stays in service: deploying is often removing and writing, and its jobs
-    /// must not wait for the second half. Nothing is known of the file from now on.
-    fn gone(&self, file: &Path) -> bool {
-        if let Some((name, _)) = self.live.now().iter().find(|(_, loaded)| loaded.file == file) {
-            warn!(actor = name, "{} has gone; the actor {name} stays until the host stops", file.display());
-        }
-        self.clear(|refused| refused.file.as_deref() == Some(file));
-        false
-    }
-
-    /// A file has changed, and is whole as far as one can see.
-    async fn consider(&self, file: &Path, stamp: Stamp) -> State {
-        self.clear(|refused| refused.file.as_deref() == Some(file));
-        let package = {
-            let (file, most) = (file.to_owned(), self.engine.component_bytes());
-            tokio::task::spawn_blocking(move || PackageFile::read(&file, most)).await
-        };
-        if Stamp::of(file).ok() != Some(stamp) {
-            return State::Changed;
-        }
-        let loaded = match package {
-            Ok(Ok(package)) => self.load(Some(file), Arc::new(package)).await,
-            Ok(Err(why)) => Err(why),
-            Err(died) => Err(died.into()),
-        };
-        let loaded = match loaded {
-            Ok(loaded) => loaded,
-            Err(why) => {
-                self.refuse(refused(Some(file), None, why));
-                return State::Settled;
-            }
-        };
-        if let Err(why) = self.examine(&loaded).await {
-            self.refuse(refused(Some(file), Some(&loaded), why));
-            return State::Waiting(Box::new(loaded), clock::instant());
-        }
-        self.put(loaded).await;
-        State::Settled
-    }
-
-    /// An actor was refused before; says nothing if it still is.
-    async fn reconsider(&self, loaded: Box<Loaded>) -> State {
-        if self.examine(&loaded).await.is_err() {
-            return State::Waiting(loaded, clock::instant());
-        }
-        self.put(*loaded).await;
-        State::Settled
-    }
-
     /// Compiles a component, and asks it what it is. Meanwhile the guests' threads do what they do.
     async fn load(&self, file: Option<&Path>, package: Arc<PackageFile>) -> anyhow::Result<Loaded> {
+        // It is never closed.
+        let one = self.loading.clone().acquire_owned().await;
         let (engine, guests) = (self.engine.clone(), self.guests.clone());
         let (file, trust) = (file.unwrap_or(Path::new("")).to_owned(), self.settings.trust.clone());
-        let load = move || guests.block_on(Loaded::new(&engine, &file, &package, trust.as_ref()));
+        let load = move || {
+            let loaded = guests.block_on(Loaded::new(&engine, &file, &package, trust.as_ref()));
+            drop(one);
+            loaded
+        };
         tokio::task::spawn_blocking(load).await.context("loading it died")?
-    }
-
-    /// Whether a version may take its place.
-    async fn examine(&self, new: &Loaded) -> anyhow::Result<()> {
-        let name = new.name();
-        if let Some(before) = self.live.now().get(name)
-            && before.file != new.file
-            && before.file.exists()
-        {
-            anyhow::bail!("the actor `{name}` was loaded from {} already; remove one", before.file.display());
-        }
-        let mut would_be = Actors::clone(&self.live.now());
-        would_be.put(new.clone());
-        if let Err(problems) = apply::check_pins(&self.settings.pinned, &would_be) {
-            let told: Vec<String> = problems.iter().map(ToString::to_string).collect();
-            anyhow::bail!("{}", told.join("; "));
-        }
-        let plan = Plan::default();
-        let actors = Actors::only(new.clone());
-        let shortfalls = self.granting.shortfalls_of_all(&plan, &actors, self.store.as_ref()).await?;
-        if !shortfalls.is_empty() {
-            let told: Vec<String> = shortfalls.iter().map(ToString::to_string).collect();
-            anyhow::ensure!(self.settings.grant, "{}", told.join("; "));
-            told.iter().for_each(|shortfall| info!("granting what was not: {shortfall}"));
-            self.granting.grant(&plan, &shortfalls, self.store.as_ref()).await?;
-        }
-        let now = self.live.now();
-        let before = now.get(name).map(|before| before.actor.manifest().as_ref());
-        calls::check(&Upgrade { before, new: new.actor.manifest() }, self.store.as_ref()).await?;
-        self.rehearse(new).await
-    }
-
-    /// Brings the data of all of the actor's services into the form that a version takes, and keeps nothing of it: page by
-    /// page, so that many services need no more memory than some.
-    async fn rehearse(&self, new: &Loaded) -> anyhow::Result<()> {
-        let manifest = new.actor.manifest();
-        let limits = self.settings.limits.of(manifest);
-        let query = ServiceQuery { actor: Some(new.name().into()) };
-        let mut dropped = BTreeMap::<String, usize>::new();
-        let mut faults = Vec::new();
-        let mut cursor = None;
-        loop {
-            let page = self.store.services(query.clone(), Paging { limit: PAGE, cursor }).await?;
-            for service in page.items {
-                match fit(new, &service.data, service.schema.as_ref(), &limits).await {
-                    Ok(Some(fitted)) => {
-                        fitted.dropped.into_iter().for_each(|name| *dropped.entry(name).or_default() += 1);
-                    }
-                    Ok(None) => {}
-                    Err(_) if faults.len() >= FAULTS => {}
-                    Err(failure) => faults.push(format!("{}: {}", service.key, failure.message)),
-                }
-            }
-            cursor = page.next;
-            if cursor.is_none() || faults.len() >= FAULTS {
-                break;
-            }
-        }
-        anyhow::ensure!(faults.is_empty(), "{}", faults.join("; "));
-        for (field, services) in dropped {
-            let services = apply::count(services, "service");
-            warn!(actor = new.name(), "`{field}` is no field any more: its values go, of {services}");
-        }
-        Ok(())
     }
 
     /// Puts a version into service.
@@ -409,7 +300,9 @@ impl Upgrades {
         let before = replaced.as_ref().map(|before| before.actor.manifest().clone());
         let adding = tokio::spawn(defaults::set(before, manifest, self.store.clone()));
         let before = replaced.as_ref().map(|before| before.actor.digest().clone());
-        self.clear(|refused| refused.name.as_ref() == Some(&name));
+        let is_past =
+            |refused: &Refused| refused.name.as_ref() == Some(&name) || refused.file.as_ref() == Some(&file);
+        self.clear(is_past);
         self.settings.metrics.upgrade(match &before {
             Some(before) if *before == digest => Outcome::Unchanged,
             Some(_) => Outcome::Upgraded,
@@ -448,12 +341,17 @@ impl Upgrades {
         let why = format!("{}{stays}", refused.why);
         error!("{what} is not put into service: {why}");
         self.settings.metrics.upgrade(Outcome::Refused);
+        self.keep(refused);
+        why
+    }
+
+    /// Keeps that a version was refused, in place of what was kept of it before.
+    fn keep(&self, refused: Refused) {
         let mut all = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
         all.retain(|other| (&other.file, &other.name) != (&refused.file, &refused.name));
         if refused.file.is_some() || refused.name.is_some() {
             all.push(refused);
         }
-        why
     }
 
     fn clear(&self, is_past: impl Fn(&Refused) -> bool) {
@@ -462,15 +360,26 @@ impl Upgrades {
 }
 
 /// The files of a folder as they were when its actors were about to be loaded.
-pub struct Seen(BTreeMap<PathBuf, Stamp>);
+pub struct Seen {
+    stamps: BTreeMap<PathBuf, Stamp>,
+    /// Those that are to be looked at again.
+    again: BTreeSet<PathBuf>,
+}
 
 impl Seen {
-    /// As they are now.
+    /// As they are now; with `signed`, signatures count.
     ///
     /// # Errors
     /// If the folder cannot be read.
-    pub fn now(folder: &Path) -> anyhow::Result<Self> {
-        folder::stamps(folder).map(Self)
+    pub fn now(folder: &Path, signed: bool) -> anyhow::Result<Self> {
+        Ok(Self { stamps: folder::stamps(folder, signed)?, again: BTreeSet::new() })
+    }
+
+    /// These were not loaded then. Those that may be when they are looked at again are.
+    #[must_use]
+    pub fn not_loaded(mut self, refused: Vec<actors::Refused>) -> Self {
+        self.again.extend(refused.into_iter().filter(|refused| refused.may_pass).map(|refused| refused.file));
+        self
     }
 }
 
@@ -479,7 +388,15 @@ fn refused(file: Option<&Path>, loaded: Option<&Loaded>, why: anyhow::Error) -> 
         file: file.map(Path::to_owned),
         name: loaded.map(|loaded| loaded.name().to_owned()),
         digest: loaded.map(|loaded| loaded.actor.digest().clone()),
-        why: format!("{why:#}"),
+        why: Failure::cut(format!("{why:#}")),
         at: clock::now(),
     }
+}
+
+/// Does what waits for the disk.
+async fn blocking<T: Send + 'static>(
+    task: impl FnOnce() -> anyhow::Result<T> + Send + 'static,
+) -> Result<T, UploadError> {
+    let done = tokio::task::spawn_blocking(task).await;
+    done.unwrap_or_else(|died| Err(anyhow::anyhow!("writing it died: {died}"))).map_err(UploadError::NotKept)
 }

@@ -25,8 +25,9 @@ struct Phase {
     count: u64,
 }
 
-#[cfg_attr(feature = "greedy", actor(capabilities = ["secret *"]))]
-#[cfg_attr(feature = "second", actor(schema_version = 2))]
+#[cfg_attr(all(feature = "greedy", not(feature = "second")), actor(capabilities = ["secret *"]))]
+#[cfg_attr(all(feature = "second", not(feature = "greedy")), actor(schema_version = 2))]
+#[cfg_attr(all(feature = "greedy", feature = "second"), actor(capabilities = ["secret *"], schema_version = 2))]
 #[cfg_attr(not(any(feature = "greedy", feature = "second")), actor)]
 impl Phase {
     /// Adds one.
@@ -63,7 +64,12 @@ impl Phase {
         };
         let (first, last) = (first.to_owned(), last.to_owned());
         if cfg!(feature = "stuck") && first == "Ada" {
-            return Err(Error::fatal("Ada cannot be migrated"));
+            return Err(Error::fatal("Ada cannot be migrated".repeat(10_000)));
+        }
+        if cfg!(feature = "slow") {
+            // A second for most; those of Ada take for ever.
+            let began = std::time::Instant::now();
+            while first == "Ada" || began.elapsed().as_millis() < 1000 {}
         }
         data["first"] = first.into();
         data["last"] = last.into();
