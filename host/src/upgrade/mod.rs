@@ -2,7 +2,8 @@
 //!
 //! A version comes by a file in the actors' folder, or by the API, which puts it there. It is compiled beside the one in
 //! service, and looked at: is it an actor, is it granted what it asks for, does it have what its services call, do the
-//! data of all its services fit. Only then does it take the other's place, between any two jobs. One that is refused changes nothing.
+//! data of all its services fit. Only then does it take the other's place, between any two jobs. One that is refused changes
+//! nothing. Versions of one actor come one after the other, and keep those of other actors waiting only while they are compiled.
 //!
 //! The folder is looked at again and again. Notifications of changes (inotify and its like) are not sent by network file
 //! systems, nor for files that are changed on the other side of a container's mount, which is how folders of actors often
