@@ -53,8 +53,8 @@ pub struct Settings {
     pub namespace: String,
     /// The command queue to read, if any.
     pub command_queue: Option<command_queue::Config>,
-    /// The folder for compiled code; none: it is not kept.
-    pub cache: Option<PathBuf>,
+    /// The folder for compiled code, and how many bytes it may have; none: it is not kept.
+    pub cache: Option<(PathBuf, u64)>,
     /// How long running jobs may take when the host is to stop.
     pub drain: Duration,
     /// What the operator grants actors, and denies them.
@@ -251,8 +251,8 @@ async fn load(
     settings: &Settings,
     guests: &runtime::Handle,
 ) -> anyhow::Result<(Arc<Engine>, Actors, Vec<Refused>)> {
-    let cache = settings.cache.as_ref().and_then(|folder| match CodeCache::open(folder) {
-        Ok(cache) => Some(cache),
+    let cache = settings.cache.as_ref().and_then(|(folder, most)| match CodeCache::open(folder) {
+        Ok(cache) => Some(cache.at_most(*most)),
         Err(why) => {
             warn!("compiled code is not kept: {why}");
             None

@@ -10,12 +10,13 @@ use ays_core::{
     manifest::Manifest,
     problem::Problem,
 };
-use ays_engine::{CodeCache, Engine};
+use ays_engine::Engine;
 use clap::builder::BoolishValueParser;
 use serde::Serialize;
 
 use super::{
     AlreadyTold,
+    code_cache::CodeCacheArgs,
     compiling::Compiling,
     limits::{self, LimitFlags},
     print, print_json,
@@ -39,9 +40,8 @@ pub(super) struct Args {
     actors: PathBuf,
     #[command(flatten)]
     trust: super::trust::TrustArgs,
-    /// The folder for compiled code; `none` compiles each time
-    #[arg(long, value_name = "DIR", env = "AYS_CODE_CACHE", default_value = ".ays/code")]
-    code_cache: PathBuf,
+    #[command(flatten)]
+    code_cache: CodeCacheArgs,
     /// What the host grants and denies: its grants file
     #[arg(long, value_name = "FILE", env = "AYS_GRANTS")]
     grants: Option<PathBuf>,
@@ -164,8 +164,7 @@ fn check_hrd(file: &PathBuf) -> anyhow::Result<Vec<Problem>> {
 
 /// Loads the actors that a blueprint is checked against. A component that is none is told of.
 fn load(args: &Args) -> anyhow::Result<Actors> {
-    let cache =
-        (args.code_cache.as_os_str() != "none").then(|| CodeCache::open(&args.code_cache).ok()).flatten();
+    let cache = args.code_cache.open().and_then(Result::ok);
     let engine = Engine::new(&args.compiling.options(16), Arc::new(SystemClock::default()), cache)
         .map_err(|e| anyhow::anyhow!("cannot start the WebAssembly engine: {e:#}"))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

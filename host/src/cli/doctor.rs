@@ -2,11 +2,11 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use ays_engine::{CodeCache, Engine, Pooling};
+use ays_engine::{Engine, Pooling};
 use clap::builder::BoolishValueParser;
 use serde::Serialize;
 
-use super::{AlreadyTold, compiling::Compiling, print, print_json};
+use super::{AlreadyTold, code_cache::CodeCacheArgs, compiling::Compiling, print, print_json};
 use crate::{actors::Actors, clock::SystemClock, door::command_queue, store};
 
 /// What `doctor` takes.
@@ -29,9 +29,8 @@ pub(super) struct Args {
     actors: PathBuf,
     #[command(flatten)]
     trust: super::trust::TrustArgs,
-    /// The folder for compiled code; `none` compiles each time
-    #[arg(long, value_name = "DIR", env = "AYS_CODE_CACHE", default_value = ".ays/code")]
-    code_cache: PathBuf,
+    #[command(flatten)]
+    code_cache: CodeCacheArgs,
     #[command(flatten)]
     compiling: Compiling,
     /// Print what was found as JSON
@@ -104,9 +103,9 @@ pub(super) fn run(args: Args) -> anyhow::Result<()> {
 }
 
 async fn engine_and_actors(args: &Args, findings: &mut Findings) {
-    let cache = (args.code_cache.as_os_str() != "none").then(|| CodeCache::open(&args.code_cache));
-    let folder = args.code_cache.display();
-    let cache = match cache {
+    let folder = args.code_cache.place().map(|(folder, _)| folder).unwrap_or_default();
+    let folder = folder.display();
+    let cache = match args.code_cache.open() {
         None => None,
         Some(Ok(cache)) => {
             findings.add(State::Ok, "code cache", format!("{folder} is this user's alone"), None);

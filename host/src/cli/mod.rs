@@ -5,6 +5,7 @@ mod ask;
 mod build;
 mod check;
 mod client;
+mod code_cache;
 mod compiling;
 mod doctor;
 mod inspect;

@@ -13,7 +13,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use super::{compiling::Compiling, limits::LimitFlags};
+use super::{code_cache::CodeCacheArgs, compiling::Compiling, limits::LimitFlags};
 use crate::{dispatcher, door::command_queue, granting, log, quarantine::Quarantine, secrets, serve, store};
 
 /// What `serve` takes.
@@ -89,9 +89,8 @@ pub(super) struct Args {
     /// of service, until `actors release` or a new version; 0: never
     #[arg(long, value_name = "JOBS", env = "AYS_QUARANTINE_AFTER", default_value_t = 10)]
     quarantine_after: u32,
-    /// The folder for compiled code, readable by its owner alone; `none` compiles at each start
-    #[arg(long, value_name = "DIR", env = "AYS_CODE_CACHE", default_value = ".ays/code")]
-    code_cache: PathBuf,
+    #[command(flatten)]
+    code_cache: CodeCacheArgs,
     #[command(flatten)]
     compiling: Compiling,
     #[command(flatten)]
@@ -183,7 +182,7 @@ pub(super) fn run(args: Args) -> anyhow::Result<()> {
         listen: args.listen,
         allow_hosts: args.allow_host,
         namespace: args.namespace,
-        cache: (args.code_cache.as_os_str() != "none").then_some(args.code_cache),
+        cache: args.code_cache.place(),
         grants: granting::own(args.grants.as_deref())?,
         grant: args.grant,
         secrets: secrets::Sources(args.secrets),
