@@ -22,6 +22,7 @@ pub mod clock;
 pub mod dispatcher;
 pub mod door;
 pub mod granting;
+pub mod guests;
 pub mod hub;
 pub mod live;
 pub mod log;

@@ -7,7 +7,7 @@ use ays_core::{capability::Grants, problem::Problem};
 use ays_engine::{CodeCache, Engine, Pooling};
 use ays_package::Trust;
 use ays_store::{RetentionPolicy, Store};
-use tokio::{net::TcpListener, runtime, sync::watch, task::JoinHandle};
+use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -20,6 +20,7 @@ use crate::{
     dispatcher::{self, Dispatcher},
     door::command_queue::{self, CommandQueue},
     granting::Granting,
+    guests::{Guests, Threads},
     hub::{Happening, Hub},
     live::Live,
     metrics::{Door, Metrics},
@@ -84,23 +85,14 @@ const RETAIN_EVERY: Duration = Duration::from_secs(60);
 /// If it cannot start: a bad blueprint, a store that is held by another host, an address that is taken; or if the store
 /// fails meanwhile.
 pub async fn serve(settings: Settings, stop: CancellationToken) -> anyhow::Result<()> {
-    let guests = runtime::Builder::new_multi_thread()
-        .worker_threads(dispatcher::guest_threads())
-        .thread_name("guests")
-        .enable_all()
-        .build()
-        .context("cannot start the guests' threads")?;
-    let served = serve_with(settings, guests.handle(), stop).await;
+    let threads = Threads::start().context("cannot start the guests' threads")?;
+    let served = serve_with(settings, &threads.guests(), stop).await;
     // A runtime must not be dropped where async code runs; by now no guest runs on it.
-    guests.shutdown_background();
+    threads.shutdown();
     served
 }
 
-async fn serve_with(
-    settings: Settings,
-    guests: &runtime::Handle,
-    stop: CancellationToken,
-) -> anyhow::Result<()> {
+async fn serve_with(settings: Settings, guests: &Guests, stop: CancellationToken) -> anyhow::Result<()> {
     // Bound first: a second host with the same address must not touch anything.
     let listener = TcpListener::bind(settings.listen)
         .await
@@ -120,7 +112,7 @@ async fn run(
     store: Arc<dyn Store>,
     listener: TcpListener,
     address: SocketAddr,
-    guests: &runtime::Handle,
+    guests: &Guests,
     stop: &CancellationToken,
 ) -> anyhow::Result<()> {
     let metrics = Metrics::new().context("cannot measure")?;
@@ -145,7 +137,7 @@ async fn run(
         actors.clone(),
         granting.clone(),
         store.clone(),
-        guests.clone(),
+        guests.long().clone(),
         seen.not_loaded(not_loaded),
     );
     let applier = Arc::new(Applier::new(store.clone(), granting.clone()));
@@ -247,10 +239,7 @@ async fn run(
     Ok(())
 }
 
-async fn load(
-    settings: &Settings,
-    guests: &runtime::Handle,
-) -> anyhow::Result<(Arc<Engine>, Actors, Vec<Refused>)> {
+async fn load(settings: &Settings, guests: &Guests) -> anyhow::Result<(Arc<Engine>, Actors, Vec<Refused>)> {
     let cache = settings.cache.as_ref().and_then(|(folder, most)| match CodeCache::open(folder) {
         Ok(cache) => Some(cache.at_most(*most)),
         Err(why) => {
@@ -266,8 +255,7 @@ async fn load(
     let engine = Arc::new(engine);
     let (folder, trust) = (settings.actors.clone(), settings.trust.clone());
     let loading = engine.clone();
-    // Compiling uses whole cores for seconds; that is what the guests' threads are for.
-    let loaded = guests.spawn(async move { Actors::load(&loading, &folder, trust.as_ref()).await });
+    let loaded = guests.long().spawn(async move { Actors::load(&loading, &folder, trust.as_ref()).await });
     let (actors, not_loaded) = loaded.await.context("loading the actors died")??;
     Ok((engine, actors, not_loaded))
 }

@@ -18,6 +18,7 @@ use ays_host::{
     clock::{self, SystemClock},
     dispatcher::{self, Dispatcher, Ends},
     granting::Granting,
+    guests::{Guests, Threads},
     hub::Hub,
     live::Live,
     metrics::Metrics,
@@ -32,11 +33,8 @@ const ROUNDS: usize = 3;
 
 fn main() {
     let io = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("tokio starts");
-    let guests = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(dispatcher::guest_threads())
-        .enable_all()
-        .build()
-        .expect("tokio starts");
+    let threads = Threads::start().expect("threads start");
+    let guests = threads.guests();
     println!("\n{EVENTS} events, each one job with its record, every turn synced; median of {ROUNDS} rounds");
     println!(
         "{:>9} {:>10} {:>12} {:>16} {:>16}",
@@ -46,7 +44,7 @@ fn main() {
         for services in [1, 10, 100] {
             let mut rounds = Vec::new();
             for _ in 0..ROUNDS {
-                rounds.push(round(services, guests.handle()).await);
+                rounds.push(round(services, &guests).await);
             }
             rounds.sort_by(|a, b| a.0.total_cmp(&b.0));
             let (rate, per_sync, syncs) = rounds[ROUNDS / 2];
@@ -57,11 +55,11 @@ fn main() {
             );
         }
     });
-    guests.shutdown_background();
+    threads.shutdown();
 }
 
 /// Events per second, changes per sync, and lone syncs per second.
-async fn round(services: usize, guests: &tokio::runtime::Handle) -> (f64, f64, f64) {
+async fn round(services: usize, guests: &Guests) -> (f64, f64, f64) {
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("cannot make a folder");
     let syncs = lone_syncs(folder.path());
     let engine =

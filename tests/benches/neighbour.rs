@@ -7,6 +7,7 @@
 
 use std::{
     collections::HashMap,
+    panic::AssertUnwindSafe,
     sync::atomic::{AtomicBool, Ordering::Relaxed},
     thread,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
@@ -39,14 +40,11 @@ fn main() {
     let length = Duration::from_millis(length);
 
     let start = Start::new(actors());
-    let (folder, refused) = (start.path("actors"), start.path("refused"));
-    for folder in [&folder, &refused] {
-        std::fs::create_dir(folder).expect("cannot make a folder");
-    }
+    let folder = start.path("actors");
+    std::fs::create_dir(&folder).expect("cannot make a folder");
     std::fs::copy(actors().join("probe.wasm"), folder.join("a_probe.wasm")).expect("cannot copy");
     let loads = |hostile: &&Hostile| !matches!(hostile.outcome, Outcome::Refused(_));
-    for hostile in &corpus {
-        let folder = if loads(&hostile) { &folder } else { &refused };
+    for hostile in corpus.iter().filter(loads) {
         std::fs::write(folder.join(format!("{}.wasm", hostile.name)), &hostile.bytes).expect("cannot write");
     }
     let services: String =
@@ -78,8 +76,8 @@ fn main() {
                     host.post("/api/v1/run", &ask);
                     thread::sleep(Duration::from_millis(20));
                 } else {
-                    let file = refused.join(format!("{}.wasm", hostile.name));
-                    host.cli(&["actors", "upload", &file.display().to_string()]);
+                    // Of one that is too large the host does not read all.
+                    let _ = host.upload(&hostile.bytes);
                 }
             }
         });
@@ -119,8 +117,10 @@ fn watched(host: &Host, meanwhile: impl FnOnce()) -> Vec<u64> {
             }
             sent
         });
-        meanwhile();
+        // Also when it panics.
+        let meanwhile = std::panic::catch_unwind(AssertUnwindSafe(meanwhile));
         stop.store(true, Relaxed);
+        meanwhile.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         sender.join().expect("the host takes the neighbour's events")
     })
 }

@@ -247,6 +247,14 @@ impl Host {
         answer(agent().post(format!("{}{path}", self.url)).send_json(body))
     }
 
+    /// Uploads a component: what `actors upload` does, without the process of the command.
+    ///
+    /// # Errors
+    /// If the host hangs up before it has read all, as it does when a component is too large.
+    pub fn upload(&self, component: &[u8]) -> Result<(u16, Value), ureq::Error> {
+        read(agent().post(format!("{}/api/v1/actors", self.url)).send(component)?)
+    }
+
     /// Runs an action on a service, and returns its job once it has been tried.
     pub fn run(&self, service: &str, action: &str, args: &Value) -> Value {
         let ask = json!({"action": action, "service": service, "args": args, "force": true});

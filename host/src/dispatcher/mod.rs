@@ -16,13 +16,13 @@ mod kept;
 mod rates;
 mod residents;
 
-use std::{num::NonZero, panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use ays_core::{Id, filter::FilterSet, job::JobState, manifest::LimitPolicy, turn::Effect};
 use ays_engine::{KeyValues, Pairs};
 use ays_store::{Store, Work};
 use futures::FutureExt as _;
-use tokio::{runtime, sync::Semaphore};
+use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{error, warn};
 
@@ -37,6 +37,7 @@ use self::{
 use crate::{
     clock,
     granting::Granting,
+    guests::Guests,
     hub::Hub,
     live::Live,
     metrics::{Measure, Metrics},
@@ -146,7 +147,7 @@ impl Dispatcher {
 
     /// Works until it is to stop, then waits up to `drain` for jobs that run. Those that take longer are stopped, leave no
     /// trace, and are there again when the store is opened next.
-    pub async fn run(self: Arc<Self>, guests: &runtime::Handle, drain: Duration) {
+    pub async fn run(self: Arc<Self>, guests: &Guests, drain: Duration) {
         let tasks = TaskTracker::new();
         let places = Arc::new(Semaphore::new(self.settings.parallel.max(1)));
         let expiring = tokio::spawn(self.clone().expire());
@@ -175,7 +176,7 @@ impl Dispatcher {
                             this.guarded(work).await;
                             drop(place);
                         };
-                        tasks.spawn_on(task, guests);
+                        guests.spawn(&tasks, task);
                     }
                 }
                 Err(why) => {
@@ -310,11 +311,6 @@ impl Dispatcher {
             self.broken.cancel();
         }
     }
-}
-
-/// How many threads execute guests: one for each core.
-pub fn guest_threads() -> usize {
-    std::thread::available_parallelism().map_or(2, NonZero::get)
 }
 
 /// Takes over what a turn changed of the key-value pairs and the event filters. Returns whether it did.
