@@ -19,6 +19,8 @@ use serde_json::json;
 
 /// From one event of the neighbour's to the next.
 const BETWEEN: Duration = Duration::from_millis(4);
+/// From one attempt at hostility to the next.
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// A time in which the neighbour was watched.
 struct Spell {
@@ -74,11 +76,11 @@ fn main() {
                 if loads(&hostile) {
                     let ask = json!({"action": "go", "service": "s", "actor": hostile.name, "force": true});
                     host.post("/api/v1/run", &ask);
-                    thread::sleep(Duration::from_millis(20));
                 } else {
                     // Of one that is too large the host does not read all.
                     let _ = host.upload(&hostile.bytes);
                 }
+                thread::sleep(PAUSE);
             }
         });
         spells.push(Spell { component: Some(hostile.name), sent });
