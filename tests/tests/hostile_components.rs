@@ -124,12 +124,15 @@ fn a_compiler_dies_with_its_host() {
     std::fs::write(folder.join("bomb.wasm"), &bomb.bytes).expect("cannot write");
     let host = Start::new(&folder).spawn();
     let pid = host.pid();
-    // Children are listed by the thread that started them.
+    // Children are listed by the thread that started them. One that is only about to become the compiler is the host yet, by
+    // its arguments and its environment.
     let child = host.until("the compiler runs", |_| {
         let threads = std::fs::read_dir(format!("/proc/{pid}/task")).ok()?;
         let children =
             threads.flatten().filter_map(|task| std::fs::read_to_string(task.path().join("children")).ok());
-        children.collect::<String>().split_whitespace().next().map(str::to_owned)
+        let child = children.collect::<String>().split_whitespace().next().map(str::to_owned)?;
+        let arguments = std::fs::read_to_string(format!("/proc/{child}/cmdline")).ok()?;
+        arguments.starts_with("ays-host\0").then_some(child)
     });
     let environment = std::fs::read_to_string(format!("/proc/{child}/environ")).expect("it runs yet");
     assert!(
