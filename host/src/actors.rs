@@ -84,9 +84,19 @@ pub struct Refused {
     pub may_pass: bool,
 }
 
+/// There is one of that name.
+#[derive(Debug, thiserror::Error)]
+#[error("the actor `{name}` was loaded from {} already; remove one", file.display())]
+struct Duplicate {
+    name: String,
+    file: PathBuf,
+}
+
 /// Whether a file was not loaded for what is no fault of its own.
 pub fn may_pass(why: &anyhow::Error) -> bool {
-    why.is::<io::Error>() || why.downcast_ref::<LoadError>().is_some_and(LoadError::may_pass)
+    why.is::<io::Error>()
+        || why.is::<Duplicate>()
+        || why.downcast_ref::<LoadError>().is_some_and(LoadError::may_pass)
 }
 
 impl Actors {
@@ -122,7 +132,7 @@ impl Actors {
         let loaded = Loaded::new(engine, file, &package, trust).await?;
         let name = loaded.name();
         if let Some(other) = self.by_name.get(name) {
-            anyhow::bail!("the actor `{name}` was loaded from {} already; remove one", other.file.display());
+            return Err(Duplicate { name: name.to_owned(), file: other.file.clone() }.into());
         }
         info!(actor = name, "loaded actor {name} ({})", loaded.how);
         self.put(loaded);

@@ -143,7 +143,9 @@ impl Quarantine {
     /// Takes a version out of service, unless it is already.
     pub fn hold(&self, digest: &str, failure: &Failure, now: Timestamp) -> Option<Held> {
         let mut versions = self.lock();
-        let version = versions.get_mut(digest).filter(|version| version.held.is_none())?;
+        // A job may have succeeded since.
+        let enough = |version: &&mut Version| version.jobs.len() >= self.after as usize;
+        let version = versions.get_mut(digest).filter(|version| version.held.is_none()).filter(enough)?;
         let jobs = version.jobs.len();
         let Failure { kind, message, .. } = failure;
         let why = format!("{jobs} jobs in a row were stopped, the last one by ({kind}): {message}");

@@ -218,7 +218,7 @@ async fn run(
     if started.is_ok() && !stop.is_cancelled() {
         // The doors open only now: an event must find the filters that blueprints and `init` set.
         reading = queue.map(|queue| tokio::spawn(queue.run(stopping.clone())));
-        tokio::spawn(upgrades.follow(stopping.clone()));
+        tokio::spawn(upgrades.clone().follow(stopping.clone()));
         tell_ready.send_replace(true);
         info!("ready");
         tokio::select! {
@@ -232,6 +232,7 @@ async fn run(
     }
     let _ = tokio::join!(dispatching, ticking, retaining);
     following.abort();
+    upgrades.until_set().await;
     // Requests under way get a moment; watchers of the stream would stay for ever.
     let _ = tokio::time::timeout(Duration::from_millis(500), serving).await;
     started?;

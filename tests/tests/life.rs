@@ -2,7 +2,11 @@
 
 use std::{thread, time::Duration};
 
-use ays_tests::{Host, actors, host::Start};
+use ays_tests::{
+    Host,
+    actors::{actors, phase},
+    host::Start,
+};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
@@ -298,4 +302,25 @@ fn a_second_signal_ends_the_host_at_once_and_loses_nothing() {
     assert_eq!(host.wait().code(), Some(130));
     let host = start.start();
     assert_eq!(host.list("/api/v1/jobs?action=slow").len(), 2);
+}
+
+#[test]
+fn a_host_that_is_stopped_right_after_an_upgrade_has_set_what_is_new_in_the_manifest() {
+    const SERVICES: usize = 2000;
+    let place = Start::new(actors());
+    let folder = place.path("actors");
+    std::fs::create_dir(&folder).expect("cannot make a folder");
+    let put = |version| {
+        std::fs::copy(phase(version).join("phase.wasm"), folder.join("phase.wasm")).expect("cannot copy");
+    };
+    put("");
+    let services: String = (0..SERVICES).map(|n| format!("phase__s{n}:\n")).collect();
+    let start = Start::new(&folder).blueprint(&services);
+    let host = start.start();
+    put("listening");
+    host.wait_for("the upgrade", |line| line.contains("upgraded actor phase"));
+    host.terminate();
+    let host = start.start();
+    assert_eq!(host.list("/api/v1/filters").len(), SERVICES);
+    assert_eq!(host.list("/api/v1/schedules").len(), SERVICES);
 }

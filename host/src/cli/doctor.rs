@@ -144,6 +144,8 @@ async fn engine_and_actors(args: &Args, findings: &mut Findings) {
         Ok((actors, refused)) => {
             let names: Vec<_> = actors.iter().map(|(name, _)| name).collect();
             match names.as_slice() {
+                // What is wrong with those that there are is told below.
+                [] if !refused.is_empty() => {}
                 [] => {
                     let what = format!("there is no component (*.wasm) in {folder}");
                     let fix = format!("ays-host build PATH --out {folder}");

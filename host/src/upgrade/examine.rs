@@ -22,8 +22,8 @@ pub(super) enum Unfit {
 }
 
 impl Upgrades {
-    /// Whether a version may take its place; it is granted what it asks for, if this host does that. To be called by who
-    /// has the actor's [turn](super::turns::Turns).
+    /// Whether a version may take its place, once it is [granted](Self::grant) what it asks for. To be called by who has the
+    /// actor's [turn](super::turns::Turns).
     pub(super) async fn examine(&self, new: &Loaded, give_up: &CancellationToken) -> Result<(), Unfit> {
         self.check(new).await.map_err(Unfit::AsThingsAre)?;
         let rehearsal =
@@ -33,8 +33,7 @@ impl Upgrades {
             None => return Err(Unfit::GivenUp),
         }
         // It may have taken long.
-        self.check(new).await.map_err(Unfit::AsThingsAre)?;
-        self.grant(new).await.map_err(Unfit::AsThingsAre)
+        self.check(new).await.map_err(Unfit::AsThingsAre)
     }
 
     /// All but the data: it changes nothing, and is little work.
@@ -65,8 +64,8 @@ impl Upgrades {
         calls::check(&Upgrade { before, new: new.actor.manifest() }, self.store.as_ref()).await
     }
 
-    /// Grants what it asks for, if this host does that.
-    async fn grant(&self, new: &Loaded) -> anyhow::Result<()> {
+    /// Grants what it asks for, if this host does that; when nothing else keeps it from its place, for that stays.
+    pub(super) async fn grant(&self, new: &Loaded) -> anyhow::Result<()> {
         if !self.settings.grant {
             return Ok(());
         }

@@ -37,7 +37,7 @@ use tokio::{
     runtime,
     sync::{Mutex, OwnedSemaphorePermit, Semaphore},
 };
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{error, info};
 
 pub use self::fit::{Fitted, fit};
@@ -140,8 +140,10 @@ pub struct Upgrades {
     refused: Lock<Vec<Refused>>,
     /// One at a time.
     uploads: Arc<Semaphore>,
-    /// One component is compiled at a time.
+    /// One component is held in memory and compiled at a time.
     loading: Arc<Semaphore>,
+    /// What sets what is new in manifests.
+    setting: TaskTracker,
 }
 
 /// The right to upload.
@@ -184,7 +186,15 @@ impl Upgrades {
             refused: Lock::default(),
             uploads: one(),
             loading: one(),
+            setting: TaskTracker::new(),
         })
+    }
+
+    /// Waits until the services of versions that were put into service have what is new in their manifests: no later host
+    /// sets it.
+    pub async fn until_set(&self) {
+        self.setting.close();
+        self.setting.wait().await;
     }
 
     /// The greatest component, in bytes.
@@ -216,8 +226,11 @@ impl Upgrades {
         let refuse = |refused: Refused| UploadError::Refused(self.refuse(refused));
         // Only its folder says who signed it.
         let package = Arc::new(PackageFile { component, signature: None });
-        let mut loaded =
-            self.load(None, package.clone()).await.map_err(|why| refuse(refused(None, None, why)))?;
+        let loading = self.turn_to_load().await;
+        let mut loaded = self
+            .load(loading, None, package.clone())
+            .await
+            .map_err(|why| refuse(refused(None, None, why)))?;
         let name = loaded.name().to_owned();
         let folder = self.settings.folder.clone();
         let staged = blocking(move || Staged::new(&package.component, &folder)).await?;
@@ -243,6 +256,8 @@ impl Upgrades {
             // What is there may have become another one's meanwhile.
             let (place, replace) = self.place_for(&files, &name).map_err(|why| conflict(&loaded, why))?;
             loaded.file = place.clone();
+            // Last of all: what is granted stays.
+            self.grant(&loaded).await.map_err(|why| refuse(refused(None, Some(&loaded), why)))?;
             let signed = self.signed();
             let stamp = blocking(move || {
                 staged.place(&place, replace)?;
@@ -276,15 +291,24 @@ impl Upgrades {
         refused.iter().rev().find(of_this).cloned()
     }
 
-    /// Compiles a component, and asks it what it is. Meanwhile the guests' threads do what they do.
-    async fn load(&self, file: Option<&Path>, package: Arc<PackageFile>) -> anyhow::Result<Loaded> {
+    /// The right to hold a component in memory and to compile it.
+    async fn turn_to_load(&self) -> Option<OwnedSemaphorePermit> {
         // It is never closed.
-        let one = self.loading.clone().acquire_owned().await;
+        self.loading.clone().acquire_owned().await.ok()
+    }
+
+    /// Compiles a component, and asks it what it is. Meanwhile the guests' threads do what they do.
+    async fn load(
+        &self,
+        turn: Option<OwnedSemaphorePermit>,
+        file: Option<&Path>,
+        package: Arc<PackageFile>,
+    ) -> anyhow::Result<Loaded> {
         let (engine, guests) = (self.engine.clone(), self.guests.clone());
         let (file, trust) = (file.unwrap_or(Path::new("")).to_owned(), self.settings.trust.clone());
         let load = move || {
             let loaded = guests.block_on(Loaded::new(&engine, &file, &package, trust.as_ref()));
-            drop(one);
+            drop((package, turn));
             loaded
         };
         tokio::task::spawn_blocking(load).await.context("loading it died")?
@@ -297,9 +321,9 @@ impl Upgrades {
         let manifest = new.actor.manifest().clone();
         let replaced = self.live.put(new);
         // Before the switch they would call what the version before does not have. A task of its own: whoever uploaded the
-        // version may hang up meanwhile.
+        // version may hang up meanwhile, and the host may be told to stop.
         let before = replaced.as_ref().map(|before| before.actor.manifest().clone());
-        let adding = tokio::spawn(defaults::set(before, manifest, self.store.clone()));
+        let adding = self.setting.spawn(defaults::set(before, manifest, self.store.clone()));
         let before = replaced.as_ref().map(|before| before.actor.digest().clone());
         let is_past =
             |refused: &Refused| refused.name.as_ref() == Some(&name) || refused.file.as_ref() == Some(&file);

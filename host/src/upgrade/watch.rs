@@ -97,6 +97,7 @@ impl Upgrades {
             if self.stamp(&file).ok() != Some(stamp) {
                 return Err(Unfit::GivenUp);
             }
+            self.grant(&loaded).await.map_err(Unfit::AsThingsAre)?;
             Ok(turn)
         };
         let examined = examined.await;
@@ -120,6 +121,7 @@ impl Upgrades {
         stamp: Stamp,
         give_up: &CancellationToken,
     ) -> anyhow::Result<Option<Loaded>> {
+        let Some(turn) = give_up.run_until_cancelled(self.turn_to_load()).await else { return Ok(None) };
         let package = {
             let (file, most) = (file.to_owned(), self.engine.component_bytes());
             tokio::task::spawn_blocking(move || PackageFile::read_to_load(&file, most)).await?
@@ -128,7 +130,7 @@ impl Upgrades {
             return Ok(None);
         }
         let Some(loaded) =
-            give_up.run_until_cancelled(self.load(Some(file), Arc::new(package?))).await.transpose()?
+            give_up.run_until_cancelled(self.load(turn, Some(file), Arc::new(package?))).await.transpose()?
         else {
             return Ok(None);
         };
