@@ -194,6 +194,9 @@ mod tests {
 
         let failure = Failure::new(FailureKind::Trap, "unreachable");
         let now = Timestamp::from_millis(0);
+        assert!(quarantine.hold(&version, &failure, now).is_none(), "one job is not enough");
+        quarantine.stopped(&version, id(6), &one);
+        quarantine.stopped(&version, id(7), &one);
         assert!(quarantine.hold(&version, &failure, now).is_some());
         assert!(quarantine.hold(&version, &failure, now).is_none(), "once");
         quarantine.succeeded(&version);
