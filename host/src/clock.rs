@@ -2,7 +2,10 @@
 #![allow(clippy::disallowed_methods, reason = "this is the module that the others are sent to")]
 
 use std::{
-    sync::atomic::{AtomicI64, Ordering::Relaxed},
+    sync::{
+        LazyLock,
+        atomic::{AtomicI64, Ordering::Relaxed},
+    },
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
@@ -37,22 +40,22 @@ pub fn instant() -> Instant {
     Instant::now()
 }
 
+/// When this process first asked: the zero of its monotonic clock.
+static BEGAN: LazyLock<Instant> = LazyLock::new(Instant::now);
+
+/// CPU time that this thread has used.
+pub fn thread_cpu() -> Duration {
+    ays_engine::thread_cpu(BEGAN.elapsed())
+}
+
 /// Waits this long.
 pub async fn sleep(span: Duration) {
     tokio::time::sleep(span).await;
 }
 
 /// The engine's view of this clock.
-#[derive(Debug)]
-pub struct SystemClock {
-    began: Instant,
-}
-
-impl Default for SystemClock {
-    fn default() -> Self {
-        Self { began: Instant::now() }
-    }
-}
+#[derive(Debug, Default)]
+pub struct SystemClock;
 
 impl ays_engine::Clock for SystemClock {
     fn now(&self) -> Timestamp {
@@ -60,7 +63,7 @@ impl ays_engine::Clock for SystemClock {
     }
 
     fn monotonic(&self) -> Duration {
-        self.began.elapsed()
+        BEGAN.elapsed()
     }
 
     fn sleep(&self, span: Duration) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>> {

@@ -65,7 +65,7 @@ impl Granting {
     /// With the host's own grants, and secrets from these places. What blueprints granted is yet to be
     /// [refreshed](Self::refresh).
     pub fn new(own: Grants, secrets: Sources) -> Self {
-        let http = Outbound::new(HttpLimits::default(), Arc::new(clock::SystemClock::default()));
+        let http = Outbound::new(HttpLimits::default(), Arc::new(clock::SystemClock));
         Self {
             own,
             http: Arc::new(http),
@@ -78,7 +78,7 @@ impl Granting {
     /// The same, on a host whose own API listens here.
     #[must_use]
     pub fn serving(self, address: SocketAddr) -> Self {
-        let http = Outbound::new(HttpLimits::default(), Arc::new(clock::SystemClock::default()));
+        let http = Outbound::new(HttpLimits::default(), Arc::new(clock::SystemClock));
         Self { http: Arc::new(http.with_own_port(address.port())), ..self }
     }
 

@@ -111,13 +111,14 @@ const QUEUED_LINES: usize = 32_768;
 /// paint the terminal, or to look like several lines.
 pub fn plain(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        if c.is_control() && c != '\t' {
-            out.extend(c.escape_default());
-        } else {
-            out.push(c);
-        }
+    let mut rest = text;
+    while let Some((at, c)) = rest.char_indices().find(|(_, c)| c.is_control() && *c != '\t') {
+        let (before, from) = rest.split_at(at);
+        out.push_str(before);
+        out.extend(c.escape_default());
+        rest = from.get(c.len_utf8()..).unwrap_or_default();
     }
+    out.push_str(rest);
     out
 }
 

@@ -137,7 +137,7 @@ async fn run(
         actors.clone(),
         granting.clone(),
         store.clone(),
-        guests.long().clone(),
+        guests.loading().clone(),
         seen.not_loaded(not_loaded),
     );
     let applier = Arc::new(Applier::new(store.clone(), granting.clone()));
@@ -248,7 +248,7 @@ async fn load(settings: &Settings, guests: &Guests) -> anyhow::Result<(Arc<Engin
             None
         }
     });
-    let engine = Engine::new(&settings.engine, Arc::new(SystemClock::default()), cache)
+    let engine = Engine::new(&settings.engine, Arc::new(SystemClock), cache)
         .map_err(|e| anyhow::anyhow!("cannot start the WebAssembly engine: {e:#}"))?;
     if let Pooling::OnDemand(why) = engine.pooling() {
         warn!("instances are allocated one by one, which is slower: no address space for a pool ({why})");
@@ -256,7 +256,7 @@ async fn load(settings: &Settings, guests: &Guests) -> anyhow::Result<(Arc<Engin
     let engine = Arc::new(engine);
     let (folder, trust) = (settings.actors.clone(), settings.trust.clone());
     let loading = engine.clone();
-    let loaded = guests.long().spawn(async move { Actors::load(&loading, &folder, trust.as_ref()).await });
+    let loaded = guests.loading().spawn(async move { Actors::load(&loading, &folder, trust.as_ref()).await });
     let (actors, not_loaded) = loaded.await.context("loading the actors died")??;
     Ok((engine, actors, not_loaded))
 }

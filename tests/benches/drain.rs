@@ -62,8 +62,7 @@ fn main() {
 async fn round(services: usize, guests: &Guests) -> (f64, f64, f64) {
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("cannot make a folder");
     let syncs = lone_syncs(folder.path());
-    let engine =
-        Engine::new(&Options::default(), Arc::new(SystemClock::default()), None).expect("wasmtime starts");
+    let engine = Engine::new(&Options::default(), Arc::new(SystemClock), None).expect("wasmtime starts");
     let (actors, _) = Actors::load(&engine, ays_tests::actors(), None).await.expect("the actors load");
     let store: Arc<dyn Store> = Arc::new(
         Embedded::open(folder.path(), "bench", ays_store::embedded::Options::default(), clock::now())

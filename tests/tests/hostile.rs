@@ -54,6 +54,8 @@ fn each_breach_fails_its_job_with_its_kind_while_a_neighbour_goes_on() {
             ("sleep_briefly", json!([60_000]), "wall", "`wall_ms` is 200"),
             ("chatty", json!([]), "limit", "log_bytes"),
             ("chatty_stdout", json!([]), "limit", "log_bytes"),
+            // Six bytes each in the record.
+            ("chatty", json!([1, "\0".repeat(50_000)]), "limit", "log_bytes"),
             ("big_result", json!([2 << 20]), "limit", "data_bytes"),
             ("big_data", json!([2 << 20]), "app", "data_bytes"),
             ("big_event", json!([2 << 20]), "app", "data_bytes"),
@@ -119,6 +121,25 @@ fn guests_that_compute_without_end_do_not_take_the_host_from_others() {
     }
     let running = host.list("/api/v1/jobs?state=running&action=spin").len();
     assert_eq!(running, 6, "they still spin: each has 10 s of CPU time, and there are six of them");
+}
+
+#[test]
+fn the_hosts_log_repeats_only_so_much_of_a_jobs_and_the_record_has_it_all() {
+    let host = Start::new(actors()).blueprint("probe__p:\n").start();
+    let many = host.run("probe__p", "chatty", &json!([200]));
+    assert_eq!((&many["state"], many["logs"].as_array().map(Vec::len)), (&json!("ok"), Some(200)));
+    let id = many["id"].as_str().expect("it has an id");
+    let rest =
+        host.wait_for("stops", |line| line.contains(&format!("more lines: `ays-host jobs logs {id}`")));
+    let told = host.lines_with(&"x".repeat(1000)).len();
+    assert!((20..40).contains(&told), "{told} of 200 lines");
+    assert!(rest.text.contains(&format!("… {} more lines", 200 - told - 1)), "{}", rest.text);
+
+    let long = host.run("probe__p", "chatty", &json!([1, "é".repeat(5000)]));
+    assert_eq!(long["logs"][0]["message"].as_str().map(str::len), Some(10_000));
+    let cut = host.wait_for("cuts it", |line| line.contains("é… "));
+    assert!(cut.text.contains("éé… 5904 more bytes: `ays-host jobs logs"), "{}", cut.text);
+    assert_eq!(cut.text.matches('é').count(), 2048);
 }
 
 #[test]

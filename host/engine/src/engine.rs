@@ -1,6 +1,6 @@
 //! The engine: what all components share.
 
-use std::{collections::BTreeSet, sync::Arc, thread, time::Duration};
+use std::{collections::BTreeSet, sync::Arc};
 
 use ays_core::{
     job::{Failure, FailureKind},
@@ -17,12 +17,8 @@ use wasmtime::{
 
 use crate::{
     Actor, Clock, CodeCache, Compiled, Compiler, Instance, bindings::ActorPre, breach, compiler, config,
-    imports, state::State,
+    epochs, imports, state::State,
 };
-
-/// How often guests are looked at: CPU and wall time limits are kept to within this, and guests that compute share
-/// the threads in slices of this.
-pub const EPOCH: Duration = Duration::from_millis(5);
 
 /// The most bytes of code that are taken for each byte that a component may have. Ordinary ones have three.
 const CODE_PER_BYTE: u64 = 8;
@@ -158,14 +154,7 @@ impl Engine {
             }
         };
         let linker = imports::linker(&engine)?;
-        let weak = engine.weak();
-        thread::Builder::new().name("epochs".into()).spawn(move || {
-            while let Some(engine) = weak.upgrade() {
-                engine.increment_epoch();
-                drop(engine);
-                thread::sleep(EPOCH);
-            }
-        })?;
+        epochs::start(&engine)?;
         let Options { instances, ceiling, component_bytes, compiler, unlimited } = options.clone();
         let limited = !unlimited;
         Ok(Self {

@@ -37,6 +37,16 @@ struct Lines {
 /// free.
 const LINE: usize = 64;
 
+/// How many bytes a text has in the job's record, which is JSON: a control character has six there.
+fn stored(text: &[u8]) -> usize {
+    let more = |byte: &u8| match byte {
+        b'"' | b'\\' | b'\t' | b'\n' | b'\r' | 0x08 | 0x0c => 1,
+        ..0x20 => 5,
+        _ => 0,
+    };
+    text.len().saturating_add(text.iter().map(more).sum())
+}
+
 /// How the line begins that Rust's standard library writes to standard error after a panic's message. A guest has no
 /// environment, and its backtrace is in the job's record already.
 const BACKTRACE_HINT: &str = "note: run with `RUST_BACKTRACE=";
@@ -81,7 +91,7 @@ impl LogBuffer {
     /// Appends a line.
     pub(crate) fn line(&self, level: Level, message: String) -> wasmtime::Result<()> {
         let mut lines = self.lock();
-        lines.count(message.len())?;
+        lines.count(stored(message.as_bytes()))?;
         lines.push(level, message)
     }
 
@@ -95,7 +105,10 @@ impl Lines {
     fn count(&mut self, bytes: usize) -> wasmtime::Result<()> {
         self.bytes = self.bytes.saturating_add(bytes as u64);
         if self.bytes > self.limit {
-            let what = format_args!("logged {} bytes, with {LINE} for each line beside its text", self.bytes);
+            let what = format_args!(
+                "logged {} bytes, as JSON and with {LINE} for each line beside its text",
+                self.bytes
+            );
             return Err(Breach::of("log_bytes", what, self.limit));
         }
         Ok(())
@@ -113,7 +126,7 @@ impl Lines {
     }
 
     fn write(&mut self, level: Level, bytes: &[u8]) -> wasmtime::Result<()> {
-        self.count(bytes.len())?;
+        self.count(stored(bytes))?;
         for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
             if let Some((_, open)) = self.open.iter_mut().find(|(of, _)| *of == level) {
                 open.extend_from_slice(piece.strip_suffix(b"\n").unwrap_or(piece));

@@ -18,7 +18,7 @@ use ays_core::manifest::Limits;
 use rustix::time::{ClockId, clock_gettime};
 use wasmtime::UpdateDeadline;
 
-use crate::{Clock, breach::Breach};
+use crate::{Clock, breach::Breach, epochs};
 
 /// CPU time that this thread has used, in nanoseconds.
 fn thread_cpu_ns() -> u64 {
@@ -45,6 +45,12 @@ fn cpu_ns(now: u64) -> u64 {
     };
     LAST.set((now, cpu));
     cpu
+}
+
+/// CPU time that this thread has used, when the [`Clock`]'s monotonic reading is `monotonic`. What has been read within the
+/// last [`FRESH_NS`] is reckoned on from, and no system call is made.
+pub fn thread_cpu(monotonic: Duration) -> Duration {
+    Duration::from_nanos(cpu_ns(nanos(monotonic)))
 }
 
 fn nanos(span: Duration) -> u64 {
@@ -131,6 +137,7 @@ impl<T, F: Future<Output = wasmtime::Result<T>> + Unpin> Future for Metered<'_, 
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
+        epochs::guest_runs();
         let began = this.meter.cpu_ns();
         this.meter.poll_began_ns.store(began, Relaxed);
         let polled = Pin::new(&mut this.future).poll(cx);

@@ -165,7 +165,7 @@ fn check_hrd(file: &PathBuf) -> anyhow::Result<Vec<Problem>> {
 /// Loads the actors that a blueprint is checked against. A component that is none is told of.
 fn load(args: &Args) -> anyhow::Result<Actors> {
     let cache = args.code_cache.open().and_then(Result::ok);
-    let engine = Engine::new(&args.compiling.options(16), Arc::new(SystemClock::default()), cache)
+    let engine = Engine::new(&args.compiling.options(16), Arc::new(SystemClock), cache)
         .map_err(|e| anyhow::anyhow!("cannot start the WebAssembly engine: {e:#}"))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (actors, refused) =

@@ -122,7 +122,7 @@ async fn engine_and_actors(args: &Args, findings: &mut Findings) {
             None
         }
     };
-    let engine = Engine::new(&args.compiling.options(1000), Arc::new(SystemClock::default()), cache);
+    let engine = Engine::new(&args.compiling.options(1000), Arc::new(SystemClock), cache);
     let engine = match engine {
         Ok(engine) => engine,
         Err(why) => {

@@ -104,7 +104,7 @@ fn look(args: &Args) -> anyhow::Result<Seen> {
 
 /// Loads one component by itself.
 pub(super) fn load(wasm: &[u8], compiling: &Compiling) -> anyhow::Result<Arc<Actor>> {
-    let engine = Engine::new(&compiling.options(4), Arc::new(SystemClock::default()), None)
+    let engine = Engine::new(&compiling.options(4), Arc::new(SystemClock), None)
         .map_err(|e| anyhow::anyhow!("cannot start the WebAssembly engine: {e:#}"))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     Ok(runtime.block_on(engine.load(wasm))?)

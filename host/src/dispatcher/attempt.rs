@@ -9,7 +9,7 @@ use std::{
 use ays_core::{
     JsonText, ServiceKey,
     filter::FilterSet,
-    job::{Cause, Failure, FailureKind, Job, JobState, Level},
+    job::{Cause, Failure, FailureKind, Job, JobState},
     manifest::{ActionSpec, Instancing, Limits, Order, STANDARD_ACTIONS},
     retry::{RetryPolicy, Verdict},
     schema::SchemaId,
@@ -18,11 +18,12 @@ use ays_core::{
 };
 use ays_engine::{Instance, Invocation, Pairs};
 use ays_store::{Paging, ServiceQuery, Settled};
-use tracing::{debug, error, info, warn};
+use tracing::{debug, error, warn};
 
 use super::{
     Dispatcher,
     form::{self, Form},
+    tell,
 };
 use crate::{
     actors::Loaded,
@@ -266,7 +267,9 @@ impl Dispatcher {
         let now = clock::now();
         job.finished_at = Some(now);
         job.usage = Some(turn.usage);
-        tell_log(&job, &turn, spec);
+        if told(&job, spec) {
+            tell::log(&job, &turn.logs);
+        }
         job.logs = turn.logs;
         match turn.outcome {
             Ok(result) => {
@@ -287,7 +290,7 @@ impl Dispatcher {
                     }
                     Verdict::Dead => job.state = JobState::Error,
                 }
-                tell_failure(&job, &failure);
+                tell::failure(&job, &failure);
                 job.error = Some(failure);
                 Settled { job, data: None, effects: Vec::new(), after: None }
             }
@@ -359,30 +362,8 @@ fn no_turn(outcome: Result<JsonText, Failure>) -> Turn {
     }
 }
 
-fn tell_log(job: &Job, turn: &Turn, spec: Option<&ActionSpec>) {
-    let quiet = matches!(job.cause, Cause::Schedule { .. })
-        && spec.and_then(|spec| spec.recurring.as_ref()).is_some_and(|recurring| !recurring.log);
-    if quiet {
-        return;
-    }
-    for line in &turn.logs {
-        let (service, action, id, text) = (job.service.as_str(), job.action.as_str(), job.id, &line.message);
-        match line.level {
-            Level::Debug => debug!(target: "guest", service, action, job = %id, "{text}"),
-            Level::Info => info!(target: "guest", service, action, job = %id, "{text}"),
-            Level::Warn => warn!(target: "guest", service, action, job = %id, "{text}"),
-            Level::Error => error!(target: "guest", service, action, job = %id, "{text}"),
-        }
-    }
-}
-
-fn tell_failure(job: &Job, failure: &Failure) {
-    let (service, action, id) = (job.service.as_str(), job.action.as_str(), job.id);
-    let Failure { kind, message, .. } = failure;
-    if let Some(at) = job.retry_at {
-        let after = at.since(job.finished_at.unwrap_or(at)).as_secs_f64();
-        warn!(service, action, job = %id, kind = %kind, "attempt {} failed ({kind}): {message}; tried again in {after:.1} s", job.attempt);
-    } else {
-        error!(service, action, job = %id, kind = %kind, "failed for good after attempt {} ({kind}): {message}; `ays-host dead show {id}` tells more", job.attempt);
-    }
+/// Whether the host's log tells what a job logs: not of an occurrence whose action does not want that.
+fn told(job: &Job, spec: Option<&ActionSpec>) -> bool {
+    !matches!(job.cause, Cause::Schedule { .. })
+        || spec.and_then(|spec| spec.recurring.as_ref()).is_none_or(|recurring| recurring.log)
 }

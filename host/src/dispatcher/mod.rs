@@ -15,6 +15,7 @@ mod form;
 mod kept;
 mod rates;
 mod residents;
+mod tell;
 
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
@@ -37,7 +38,7 @@ use self::{
 use crate::{
     clock,
     granting::Granting,
-    guests::Guests,
+    guests::{Guests, Stint},
     hub::Hub,
     live::Live,
     metrics::{Measure, Metrics},
@@ -172,11 +173,11 @@ impl Dispatcher {
                 Ok(works) => {
                     for (work, place) in works.into_iter().zip(free) {
                         let this = self.clone();
-                        let task = async move {
-                            this.guarded(work).await;
+                        let service = work.service.clone();
+                        guests.spawn(&tasks, service.actor(), |stint| async move {
+                            this.guarded(work, stint).await;
                             drop(place);
-                        };
-                        guests.spawn(&tasks, task);
+                        });
                     }
                 }
                 Err(why) => {
@@ -214,16 +215,16 @@ impl Dispatcher {
     }
 
     /// A fault of the host's own in one job's task must not take the service out of action.
-    async fn guarded(&self, work: Work) {
+    async fn guarded(&self, work: Work, stint: Stint) {
         let service = work.service.clone();
         let jobs: Vec<Id> = work.jobs.iter().map(|job| job.id).collect();
-        if AssertUnwindSafe(self.work(work)).catch_unwind().await.is_err() {
+        if AssertUnwindSafe(self.work(work, stint)).catch_unwind().await.is_err() {
             self.put_back(&service, &jobs).await;
             error!(service = %service, "the host panicked while it executed jobs of {service}; they were put back");
         }
     }
 
-    async fn work(&self, work: Work) {
+    async fn work(&self, work: Work, stint: Stint) {
         let Work { service, data, schema, kv, mut filters, links, linked, jobs } = work;
         let mut data = Data { json: data, schema };
         let linked = linked.into();
@@ -281,6 +282,7 @@ impl Dispatcher {
             if let Err(why) = commits.push(settled, measure).await {
                 return self.store_failed(&why);
             }
+            stint.job_ended();
             if waits {
                 break;
             }

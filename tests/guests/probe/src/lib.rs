@@ -302,8 +302,8 @@ impl Probe {
 
     /// Logs `lines` lines of 1000 bytes, a hundred thousand without a number.
     #[action(retry(attempts = 1))]
-    fn chatty(&self, lines: Option<u64>) {
-        let line = "x".repeat(1000);
+    fn chatty(&self, lines: Option<u64>, text: Option<String>) {
+        let line = text.unwrap_or_else(|| "x".repeat(1000));
         for _ in 0..lines.unwrap_or(100_000) {
             log::info(&line);
         }
