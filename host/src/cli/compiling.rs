@@ -1,6 +1,6 @@
 //! How components are compiled: what the commands that load them have in common, and the process that does it.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{num::NonZero, path::PathBuf, process::ExitCode, thread::available_parallelism};
 
 use ays_engine::{ChildCompiler, CompileLimits, Compiler, Options, compile_in_child};
 
@@ -20,15 +20,33 @@ pub(super) struct Compiling {
     compile_seconds: u64,
 }
 
+/// More threads than this would take memory from each other.
+const MOST_THREADS: usize = 8;
+
 impl Compiling {
     /// The engine's options, for so many instances.
     pub(super) fn options(&self, instances: u32) -> Options {
+        self.with_threads(instances, cores())
+    }
+
+    /// The same, for a host: half of the cores are left to the jobs that run meanwhile.
+    pub(super) fn beside_jobs(&self, instances: u32) -> Options {
+        self.with_threads(instances, cores().div_ceil(2))
+    }
+
+    fn with_threads(&self, instances: u32, threads: usize) -> Options {
         let limits = CompileLimits { memory_bytes: self.compile_memory, cpu_s: self.compile_seconds };
         // This very program, also when its file has been replaced meanwhile.
         let program = PathBuf::from("/proc/self/exe");
-        let compiler = Compiler::Child(ChildCompiler { program, args: vec![COMMAND.into()], limits });
+        let args = vec![COMMAND.into()];
+        let threads = NonZero::new(threads.min(MOST_THREADS)).unwrap_or(NonZero::<usize>::MIN);
+        let compiler = Compiler::Child(ChildCompiler { program, args, limits, threads });
         Options { instances, component_bytes: self.component_size, compiler, ..Options::default() }
     }
+}
+
+fn cores() -> usize {
+    available_parallelism().map_or(1, NonZero::get)
 }
 
 /// The command of the process that compiles.

@@ -168,7 +168,7 @@ pub(super) fn run(args: Args) -> anyhow::Result<()> {
         dispatcher::Settings { parallel, residents: parallel * 2, limits, ..dispatcher::Settings::default() };
     // Busy ones, idle ones, and a few on their way out.
     let instances = args.parallel * 3 + 64;
-    let engine = ays_engine::Options { ceiling: limits.ceiling, ..args.compiling.options(instances) };
+    let engine = ays_engine::Options { ceiling: limits.ceiling, ..args.compiling.beside_jobs(instances) };
     let most_jobs = if matches!(args.store, store::Address::Redis(_)) { 1_000_000 } else { 10_000_000 };
     let jobs = args.keep_jobs.unwrap_or(most_jobs);
     let settings = serve::Settings {

@@ -17,9 +17,6 @@ use crate::config;
 /// is ever touched.
 const ADDRESS_SPACE_BESIDE: u64 = 8 << 30;
 
-/// Threads that compile at a time. More would take memory from each other.
-const THREADS: usize = 8;
-
 /// Open files: its three pipes, and what the runtime needs.
 const FILES: u64 = 16;
 
@@ -89,7 +86,6 @@ fn confine(limits: &CompileLimits, parent: u32) -> io::Result<()> {
 }
 
 /// The environment of the child: the number of threads, and nothing of the host's.
-pub(super) fn environment() -> [(&'static str, String); 1] {
-    let threads = std::thread::available_parallelism().map_or(1, NonZero::get).min(THREADS);
+pub(super) fn environment(threads: NonZero<usize>) -> [(&'static str, String); 1] {
     [("RAYON_NUM_THREADS", threads.to_string())]
 }

@@ -8,7 +8,7 @@
 mod child;
 mod process;
 
-use std::{ffi::OsString, path::PathBuf};
+use std::{ffi::OsString, num::NonZero, path::PathBuf};
 
 pub use self::child::{ChildError, compile_in_child};
 pub(crate) use self::process::compile;
@@ -33,6 +33,8 @@ pub struct ChildCompiler {
     pub args: Vec<OsString>,
     /// What it may use.
     pub limits: CompileLimits,
+    /// How many threads compile one component: as many of the cores are busy with it.
+    pub threads: NonZero<usize>,
 }
 
 /// What compiling one component may use.

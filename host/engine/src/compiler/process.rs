@@ -86,7 +86,7 @@ fn start(compiler: &ChildCompiler) -> io::Result<Child> {
         .args(&compiler.args)
         .args(compiler.limits.arguments(std::process::id()))
         .env_clear()
-        .envs(environment())
+        .envs(environment(compiler.threads))
         .current_dir("/")
         .process_group(0)
         .stdin(Stdio::piped())
