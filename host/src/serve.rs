@@ -232,7 +232,7 @@ async fn run(
     }
     let _ = tokio::join!(dispatching, ticking, retaining);
     following.abort();
-    upgrades.until_set().await;
+    upgrades.end().await;
     // Requests under way get a moment; watchers of the stream would stay for ever.
     let _ = tokio::time::timeout(Duration::from_millis(500), serving).await;
     started?;

@@ -114,40 +114,72 @@ fn wrong(component: &Hostile, host: &Host, breached: &mut BTreeSet<&str>) -> Opt
     }
 }
 
-#[test]
-fn a_compiler_dies_with_its_host() {
-    let start = Start::new(actors());
-    let folder = start.path("actors");
-    std::fs::create_dir(&folder).expect("cannot make a folder");
-    let bomb =
-        corpus().into_iter().find(|hostile| hostile.name == "bomb_large_functions").expect("it is there");
-    std::fs::write(folder.join("bomb.wasm"), &bomb.bytes).expect("cannot write");
-    let host = Start::new(&folder).spawn();
-    let pid = host.pid();
+fn bomb() -> Vec<u8> {
+    corpus().into_iter().find(|hostile| hostile.name == "bomb_large_functions").expect("it is there").bytes
+}
+
+/// Waits until a host's compiler runs, and stops it there, so that it cannot end by itself.
+fn stopped_compiler(host: &Host) -> String {
     // Children are listed by the thread that started them. One that is only about to become the compiler is the host yet, by
     // its arguments and its environment.
-    let child = host.until("the compiler runs", |_| {
-        let threads = std::fs::read_dir(format!("/proc/{pid}/task")).ok()?;
+    let child = host.until("the compiler runs", |host| {
+        let threads = std::fs::read_dir(format!("/proc/{}/task", host.pid())).ok()?;
         let children =
             threads.flatten().filter_map(|task| std::fs::read_to_string(task.path().join("children")).ok());
         let child = children.collect::<String>().split_whitespace().next().map(str::to_owned)?;
         let arguments = std::fs::read_to_string(format!("/proc/{child}/cmdline")).ok()?;
         arguments.starts_with("ays-host\0").then_some(child)
     });
-    let environment = std::fs::read_to_string(format!("/proc/{child}/environ")).expect("it runs yet");
-    assert!(
-        environment.starts_with("RAYON_NUM_THREADS=") && environment.matches('=').count() == 1,
-        "{environment}"
-    );
-    // So that it cannot end by itself.
     let pid = child.parse().ok().and_then(rustix::process::Pid::from_raw).expect("it is a process");
     rustix::process::kill_process(pid, rustix::process::Signal::STOP).expect("it runs yet");
-    host.kill9();
+    child
+}
+
+/// Waits until there is no such process.
+fn gone(child: &str) {
     let until = Instant::now() + ays_tests::host::PATIENCE;
     while std::path::Path::new(&format!("/proc/{child}")).exists() {
         assert!(Instant::now() < until, "the compiler {child} outlived its host");
         thread::sleep(Duration::from_millis(5));
     }
+}
+
+#[test]
+fn a_compiler_dies_with_its_host() {
+    let start = Start::new(actors());
+    let folder = start.path("actors");
+    std::fs::create_dir(&folder).expect("cannot make a folder");
+    std::fs::write(folder.join("bomb.wasm"), bomb()).expect("cannot write");
+    let host = Start::new(&folder).spawn();
+    let child = stopped_compiler(&host);
+    let environment = std::fs::read_to_string(format!("/proc/{child}/environ")).expect("it runs yet");
+    assert!(
+        environment.starts_with("RAYON_NUM_THREADS=") && environment.matches('=').count() == 1,
+        "{environment}"
+    );
+    host.kill9();
+    gone(&child);
+}
+
+#[test]
+fn a_host_that_stops_gives_up_what_it_compiles() {
+    let start = Start::new(actors());
+    let folder = start.path("actors");
+    std::fs::create_dir(&folder).expect("cannot make a folder");
+    let host = Start::new(&folder).start();
+    let url = format!("{}/api/v1/actors", host.url());
+    let uploading = thread::spawn(move || ureq::post(url).send(&bomb()).map(drop));
+    let child = stopped_compiler(&host);
+    let (status, lines) = host.terminate();
+    assert_eq!(status.code(), Some(0), "{lines:?}");
+    gone(&child);
+    assert!(!lines.iter().any(|line| line.text.contains("panicked")), "{lines:?}");
+    assert!(
+        lines.iter().any(|line| line.text.contains("not put into service: the host is stopping")),
+        "{lines:?}"
+    );
+    assert!(uploading.join().expect("it ends").is_err());
+    assert_eq!(std::fs::read_dir(&folder).expect("it is there").count(), 0);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
     sync::atomic::{AtomicBool, Ordering},
     thread,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use ays_core::Timestamp;
@@ -548,6 +548,23 @@ fn an_upload_never_takes_the_place_of_another_actors_file() {
     fs::write(folder.join("again.wasm"), another(&wasm, 1)).expect("cannot write");
     upgraded(&host, "tally", &first);
     host.until("both are in service", |host| (host.list("/api/v1/actors").len() == 2).then_some(()));
+}
+
+#[test]
+fn what_an_upload_left_that_a_host_did_not_live_to_place_is_removed_at_a_start() {
+    let start = Start::new(actors());
+    let folder = folder(&start, actors(), "tally");
+    let names = [".upload-old", ".upload-new", ".uploaded", "notes.txt"];
+    let hours_ago = SystemTime::now() - Duration::from_secs(2 * 60 * 60);
+    for name in names {
+        let file = fs::File::create(folder.join(name)).expect("cannot write");
+        file.set_modified(hours_ago).expect("cannot set its time");
+    }
+    // That may be a host's that shares the folder.
+    fs::write(folder.join(".upload-new"), "new").expect("cannot write");
+    let host = Start::new(&folder).start();
+    let left = names.map(|name| folder.join(name).exists());
+    assert_eq!(left, [false, true, true, true], "{:?}", host.lines());
 }
 
 #[test]

@@ -13,7 +13,7 @@ use clap::builder::BoolishValueParser;
 use serde_json::{Value, json};
 
 use super::{compiling::Compiling, limits, print, print_json, trust};
-use crate::{clock::SystemClock, package::PackageFile};
+use crate::{clock::SystemClock, log, package::PackageFile};
 
 /// What `inspect` takes.
 #[derive(Debug, clap::Args)]
@@ -118,7 +118,7 @@ fn describe(seen: &Seen) -> String {
         Signed::Claimed(claim) => format!("by {}, it says; nobody checked (`--trust KEY` does)", claim.key()),
         Signed::Unreadable(why) => format!("by nobody: what lies beside it {why}"),
         Signed::By(signer) => {
-            format!("by {}, which is trusted: {}", signer.key, signer.comment.escape_debug())
+            format!("by {}, which is trusted: {}", signer.key, log::plain(&signer.comment))
         }
     };
     let inside = if seen.is_inside { "is written into it" } else { "is not written into it" };

@@ -47,7 +47,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     package::replace(&public_file, public.to_file().as_bytes())
         .with_context(|| format!("cannot write {}", public_file.display()))?;
     eprintln!(
-        "{} is secret: it signs as {}. Who is to load what it signed says `--trust` with {}, or with the key itself:",
+        "{} is secret, and belongs into no repository: it signs as {}. Who is to load what it signed says `--trust` with {}, or with the key itself:",
         secret_file.display(),
         public.id(),
         public_file.display()

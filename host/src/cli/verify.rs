@@ -6,7 +6,7 @@ use ays_package::{Trust, digest};
 use clap::{CommandFactory as _, error::ErrorKind};
 
 use super::{AlreadyTold, print, trust};
-use crate::package::PackageFile;
+use crate::{log, package::PackageFile};
 
 /// What `verify` takes.
 #[derive(Debug, clap::Args)]
@@ -40,6 +40,6 @@ fn verify(file: &Path, trust: &Trust) -> anyhow::Result<String> {
     let package = PackageFile::read(file)?;
     let signer = trust.check(&package.component, package.signature.as_deref())?;
     let digest = digest(&package.component);
-    let comment = signer.comment.escape_debug();
+    let comment = log::plain(&signer.comment);
     Ok(format!("{} {digest} signed by {}: {comment}\n", file.display(), signer.key))
 }

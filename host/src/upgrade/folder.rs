@@ -6,10 +6,12 @@ use std::{
     io::{self, Write as _},
     os::unix::fs::{MetadataExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use anyhow::Context as _;
 use tempfile::NamedTempFile;
+use tracing::{info, warn};
 
 use crate::{actors::components, package::signature_file};
 
@@ -63,6 +65,35 @@ pub(super) fn stamps(folder: &Path, signed: bool) -> anyhow::Result<BTreeMap<Pat
     Ok(files.into_iter().filter_map(|file| Some((file.clone(), Stamp::of(&file, signed).ok()?))).collect())
 }
 
+/// How the name begins of a file that is being uploaded. It has no `.wasm` at its end.
+const UPLOAD: &str = ".upload-";
+
+/// An upload that was written so long ago is none that another host, which shares the folder, is about to put into service.
+const ABANDONED_AFTER: Duration = Duration::from_secs(60 * 60);
+
+/// Removes what uploads left that a host did not live to put into service.
+///
+/// # Errors
+/// If the folder cannot be read.
+pub(super) fn remove_abandoned(folder: &Path) -> anyhow::Result<()> {
+    for file in fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))? {
+        let Ok(file) = file else { continue };
+        let is_upload = file.file_name().to_str().is_some_and(|name| name.starts_with(UPLOAD));
+        let modified = || file.metadata().and_then(|about| about.modified()).ok();
+        // One from the future has no age.
+        let is_old = || modified()?.elapsed().ok().map(|age| age > ABANDONED_AFTER);
+        if is_upload && is_old().unwrap_or(false) {
+            match fs::remove_file(file.path()) {
+                Ok(()) => {
+                    info!("removed {}, an upload that was never put into service", file.path().display())
+                }
+                Err(why) => warn!("cannot remove {}: {why}", file.path().display()),
+            }
+        }
+    }
+    Ok(())
+}
+
 /// A component that lies in a folder, whole and durable, and is none to anybody yet. It goes when it is dropped.
 pub(super) struct Staged(NamedTempFile);
 
@@ -71,8 +102,7 @@ impl Staged {
     /// If it cannot be written there.
     pub(super) fn new(wasm: &[u8], folder: &Path) -> anyhow::Result<Self> {
         let write = || -> io::Result<Self> {
-            // Its name has no `.wasm` at its end.
-            let mut new = tempfile::Builder::new().prefix(".upload-").tempfile_in(folder)?;
+            let mut new = tempfile::Builder::new().prefix(UPLOAD).tempfile_in(folder)?;
             new.write_all(wasm)?;
             new.as_file().set_permissions(fs::Permissions::from_mode(0o644))?;
             new.as_file().sync_all()?;

@@ -134,7 +134,7 @@ pub struct Upgrades {
     granting: Arc<Granting>,
     store: Arc<dyn Store>,
     guests: runtime::Handle,
-    /// The files of the folder. Not locked for longer than it takes to put one there.
+    /// The files of the folder. Not locked for longer than it takes to look at the folder, or to put one there.
     files: Mutex<Files>,
     turns: Turns,
     refused: Lock<Vec<Refused>>,
@@ -144,6 +144,9 @@ pub struct Upgrades {
     loading: Arc<Semaphore>,
     /// What sets what is new in manifests.
     setting: TaskTracker,
+    /// What loads components, until the host ends.
+    loads: TaskTracker,
+    ending: CancellationToken,
 }
 
 /// The right to upload.
@@ -187,12 +190,17 @@ impl Upgrades {
             uploads: one(),
             loading: one(),
             setting: TaskTracker::new(),
+            loads: TaskTracker::new(),
+            ending: CancellationToken::new(),
         })
     }
 
-    /// Waits until the services of versions that were put into service have what is new in their manifests: no later host
-    /// sets it.
-    pub async fn until_set(&self) {
+    /// Gives up components that are being loaded, and waits until the services of versions that were put into service have
+    /// what is new in their manifests: no later host sets it.
+    pub async fn end(&self) {
+        self.ending.cancel();
+        self.loads.close();
+        self.loads.wait().await;
         self.setting.close();
         self.setting.wait().await;
     }
@@ -232,13 +240,19 @@ impl Upgrades {
             .await
             .map_err(|why| refuse(refused(None, None, why)))?;
         let name = loaded.name().to_owned();
-        let folder = self.settings.folder.clone();
-        let staged = blocking(move || Staged::new(&package.component, &folder)).await?;
-        drop(turn);
-        let _turn = self.turns.of(&name).await;
         let conflict = |loaded: &Loaded, why: String| {
             UploadError::Conflict(self.refuse(refused(None, Some(loaded), anyhow::anyhow!(why))))
         };
+        let Some(place_in_line) = self.turns.queue(&name) else {
+            let why = format!(
+                "a version of {name} is being put into service, and another one waits; upload it again when they are done"
+            );
+            return Err(conflict(&loaded, why));
+        };
+        let folder = self.settings.folder.clone();
+        let staged = blocking(move || Staged::new(&package.component, &folder)).await?;
+        drop(turn);
+        let _turn = place_in_line.turn().await;
         let (place, _) =
             self.place_for(&*self.files.lock().await, &name).map_err(|why| conflict(&loaded, why))?;
         loaded.file = place;
@@ -306,12 +320,14 @@ impl Upgrades {
     ) -> anyhow::Result<Loaded> {
         let (engine, guests) = (self.engine.clone(), self.guests.clone());
         let (file, trust) = (file.unwrap_or(Path::new("")).to_owned(), self.settings.trust.clone());
+        let ending = self.ending.clone();
         let load = move || {
-            let loaded = guests.block_on(Loaded::new(&engine, &file, &package, trust.as_ref()));
+            let loading = Loaded::new(&engine, &file, &package, trust.as_ref());
+            let loaded = guests.block_on(ending.run_until_cancelled(loading));
             drop((package, turn));
-            loaded
+            loaded.unwrap_or_else(|| Err(anyhow::anyhow!("the host is stopping")))
         };
-        tokio::task::spawn_blocking(load).await.context("loading it died")?
+        self.loads.spawn_blocking(load).await.context("loading it died")?
     }
 
     /// Puts a version into service.
@@ -392,11 +408,12 @@ pub struct Seen {
 }
 
 impl Seen {
-    /// As they are now; with `signed`, signatures count.
+    /// As they are now; with `signed`, signatures count. Uploads are removed that a host did not live to put into service.
     ///
     /// # Errors
     /// If the folder cannot be read.
     pub fn now(folder: &Path, signed: bool) -> anyhow::Result<Self> {
+        folder::remove_abandoned(folder)?;
         Ok(Self { stamps: folder::stamps(folder, signed)?, again: BTreeSet::new() })
     }
 

@@ -43,8 +43,12 @@ impl Upgrades {
     /// Looks at the folder once.
     async fn look(self: &Arc<Self>, stop: &CancellationToken) -> anyhow::Result<()> {
         let (folder, signed) = (self.settings.folder.clone(), self.signed());
-        let stamps = tokio::task::spawn_blocking(move || folder::stamps(&folder, signed)).await??;
-        let (gone, due) = self.files.lock().await.look(stamps, self.granting.changes());
+        let (gone, due) = {
+            // First: a version that is put there meanwhile must not be taken for one that has gone.
+            let mut files = self.files.lock().await;
+            let stamps = tokio::task::spawn_blocking(move || folder::stamps(&folder, signed)).await??;
+            files.look(stamps, self.granting.changes())
+        };
         gone.iter().for_each(|file| self.gone(file));
         for due in due {
             let (this, stop) = (self.clone(), stop.clone());
