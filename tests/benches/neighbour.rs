@@ -2,12 +2,15 @@
 //! while the component is loaded or its action runs again and again, beside what they take while nothing else happens.
 //!
 //! Quiet and hostile spells take turns in one run, so that a busy machine troubles both alike; the ratios are what counts.
+//! What the machine itself makes of a busy core shows beside two processes that are no guests of anybody's: one computes, the
+//! other takes memory and gives it back.
 //! `just hostile` runs it (ten minutes). `AYS_BENCH_ONLY` says what a component's name begins with (several with `,`),
 //! `AYS_BENCH_MS` how long a spell is (1000).
 
 use std::{
     collections::HashMap,
     panic::AssertUnwindSafe,
+    process::Command,
     sync::atomic::{AtomicBool, Ordering::Relaxed},
     thread,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
@@ -22,6 +25,18 @@ const BETWEEN: Duration = Duration::from_millis(4);
 /// From one attempt at hostility to the next.
 const PAUSE: Duration = Duration::from_millis(20);
 
+/// A process that has nothing to do with the host, and what it does for ever.
+const CONTROLS: [(&str, fn()); 2] =
+    [("(process that computes)", compute), ("(process that uses memory)", use_memory)];
+
+fn compute() {
+    std::hint::spin_loop();
+}
+
+fn use_memory() {
+    std::hint::black_box(vec![1_u8; 64 << 20]);
+}
+
 /// A time in which the neighbour was watched.
 struct Spell {
     /// What was hostile meanwhile.
@@ -31,6 +46,11 @@ struct Spell {
 }
 
 fn main() {
+    if let Some((_, act)) = CONTROLS.iter().find(|(name, _)| std::env::args().any(|arg| arg == *name)) {
+        loop {
+            act();
+        }
+    }
     let only = std::env::var("AYS_BENCH_ONLY").unwrap_or_default();
     let wanted = |hostile: &Hostile| only.split(',').any(|begin| hostile.name.starts_with(begin));
     // One of them claims to be the neighbour: that would be an upgrade here.
@@ -67,6 +87,15 @@ fn main() {
     // The first is to warm up.
     watched(&host, || thread::sleep(length));
     let mut spells = Vec::new();
+    for (name, _) in CONTROLS {
+        let sent = watched(&host, || thread::sleep(length));
+        spells.push(Spell { component: None, sent });
+        let this = std::env::current_exe().expect("it has a path");
+        let mut control = Command::new(this).arg(name).spawn().expect("cannot run a process");
+        let sent = watched(&host, || thread::sleep(length));
+        control.kill().and_then(|()| control.wait()).expect("it runs for ever");
+        spells.push(Spell { component: Some(name), sent });
+    }
     for hostile in &corpus {
         let sent = watched(&host, || thread::sleep(length));
         spells.push(Spell { component: None, sent });
@@ -140,8 +169,12 @@ fn report(spells: &[Spell], took: &HashMap<u64, u64>) {
         let time = |sent| *took.get(sent).expect("each of the neighbour's jobs succeeded");
         spell.sent.iter().map(time).collect()
     };
+    let is_control = |name: &str| CONTROLS.iter().any(|(control, _)| *control == name);
     let all = |hostile: bool| {
-        let of = |spell: &&Spell| spell.component.is_some() == hostile;
+        let of = |spell: &&Spell| match spell.component {
+            Some(name) => hostile && !is_control(name),
+            None => !hostile,
+        };
         percentiles(spells.iter().filter(of).flat_map(times).collect())
     };
     let ((quiet, quiet_half), (busy, busy_half)) = (all(false), all(true));
@@ -152,6 +185,7 @@ fn report(spells: &[Spell], took: &HashMap<u64, u64>) {
             Some((p99 / quiet, p99, spell.component?, spell.sent.len()))
         })
         .collect();
+    let controls = each.extract_if(.., |each| is_control(each.2)).collect::<Vec<_>>();
     each.sort_by(|a, b| b.0.total_cmp(&a.0));
     let within = each.iter().filter(|each| each.0 <= 2.0).count();
     println!(
@@ -161,6 +195,9 @@ fn report(spells: &[Spell], took: &HashMap<u64, u64>) {
     println!("{:<28} {:>9} {:>9} {:>8}", "", "p50 ms", "p99 ms", "ratio");
     println!("{:<28} {quiet_half:>9.2} {quiet:>9.2}", "quiet");
     println!("{:<28} {busy_half:>9.2} {busy:>9.2} {:>7.2}×", "hostile, all together", busy / quiet);
+    for (ratio, p99, name, events) in controls {
+        println!("{name:<28} {:>9} {p99:>9.2} {ratio:>7.2}×  ({events} events)", "");
+    }
     println!("{within} of {} have a ratio of at most 2; the worst are", each.len());
     for (ratio, p99, component, events) in each.iter().take(20) {
         println!("{component:<28} {:>9} {p99:>9.2} {ratio:>7.2}×  ({events} events)", "");

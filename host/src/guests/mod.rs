@@ -6,22 +6,26 @@
 //! threads of their own, and there its actor's next jobs begin (`weights.rs`); the operating system shares the cores
 //! between the two.
 
+mod heavy;
 mod stint;
 mod weights;
 
-use std::{future::poll_fn, io, num::NonZero, panic::resume_unwind, sync::Arc, task::Poll};
+use std::{future::poll_fn, io, num::NonZero, pin::Pin, sync::Arc, task::Poll};
 
 use tokio::runtime::{Builder, Handle, Runtime};
-use tokio_util::task::{AbortOnDropHandle, TaskTracker};
+use tokio_util::{
+    sync::{CancellationToken, DropGuard},
+    task::TaskTracker,
+};
 
 pub(crate) use self::stint::Stint;
-use self::{stint::Measured, weights::Weights};
+use self::{heavy::Heavy, stint::Measured, weights::Weights};
 
 /// The threads, for as long as this is kept.
 #[derive(Debug)]
 pub struct Threads {
     light: Runtime,
-    heavy: Runtime,
+    heavy: (Heavy, DropGuard),
     loading: Runtime,
 }
 
@@ -29,7 +33,7 @@ pub struct Threads {
 #[derive(Clone, Debug)]
 pub struct Guests {
     light: Handle,
-    heavy: Handle,
+    heavy: Heavy,
     loading: Handle,
     weights: Arc<Weights>,
 }
@@ -43,14 +47,16 @@ impl Threads {
         let cores = std::thread::available_parallelism().map_or(2, NonZero::get);
         let start =
             |name| Builder::new_multi_thread().worker_threads(cores).thread_name(name).enable_all().build();
-        Ok(Self { light: start("guests")?, heavy: start("guests-heavy")?, loading: start("guests-loading")? })
+        let end = CancellationToken::new();
+        let heavy = (Heavy::start(cores, &end)?, end.drop_guard());
+        Ok(Self { light: start("guests")?, heavy, loading: start("guests-loading")? })
     }
 
     /// To execute guests there.
     pub fn guests(&self) -> Guests {
         Guests {
             light: self.light.handle().clone(),
-            heavy: self.heavy.handle().clone(),
+            heavy: self.heavy.0.clone(),
             loading: self.loading.handle().clone(),
             weights: Arc::default(),
         }
@@ -59,7 +65,7 @@ impl Threads {
     /// Ends them, without waiting for guests that compute.
     pub fn shutdown(self) {
         self.light.shutdown_background();
-        self.heavy.shutdown_background();
+        drop(self.heavy);
         self.loading.shutdown_background();
     }
 }
@@ -78,34 +84,25 @@ impl Guests {
     {
         let stint = Stint::new(actor, self.weights.clone());
         let task = Measured::new(task(stint.clone()), stint);
-        if self.weights.is_heavy(actor) {
-            tasks.spawn_on(task, &self.heavy);
-        } else {
-            tasks.spawn_on(moving_on(task, self.heavy.clone()), &self.light);
-        }
+        let (heavy, is_heavy) = (self.heavy.clone(), self.weights.is_heavy(actor));
+        let executing = async move {
+            let mut task = task;
+            if is_heavy || !ends_light(&mut task).await {
+                heavy.execute(task).await;
+            }
+        };
+        tasks.spawn_on(executing, &self.light);
     }
 }
 
-/// Goes on there as soon as a job has turned out to be heavy.
-async fn moving_on<F>(task: Measured<F>, there: Handle)
-where
-    F: Future<Output = ()> + Send + 'static,
-{
-    let mut task = Box::pin(task);
-    let ended = poll_fn(|cx| match task.as_mut().poll(cx) {
+/// Polls it until it has ended, or a job of it has turned out to be heavy. Returns whether it has ended.
+async fn ends_light<F: Future<Output = ()>>(task: &mut Measured<F>) -> bool {
+    let ended = poll_fn(|cx| match Pin::new(&mut *task).poll(cx) {
         Poll::Ready(()) => Poll::Ready(true),
         Poll::Pending if task.stint().is_heavy() => Poll::Ready(false),
         Poll::Pending => Poll::Pending,
     });
-    if ended.await {
-        return;
-    }
-    match AbortOnDropHandle::new(there.spawn(task)).await {
-        Ok(()) => {}
-        Err(died) if died.is_panic() => resume_unwind(died.into_panic()),
-        // The threads were shut down, and so will this one be.
-        Err(_) => std::future::pending().await,
-    }
+    ended.await
 }
 
 #[cfg(test)]
