@@ -2,12 +2,12 @@
 
 use std::{
     fs, io,
-    os::unix::process::ExitStatusExt as _,
+    os::{fd::AsFd as _, unix::process::ExitStatusExt as _},
     process::{ExitStatus, Stdio},
     time::Duration,
 };
 
-use rustix::process::Signal;
+use rustix::{pipe::fcntl_setpipe_size, process::Signal};
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _},
     process::{Child, Command},
@@ -21,6 +21,10 @@ use crate::{Clock, LoadError};
 
 /// How often the child's use of memory and CPU is looked at: it is gone with the child.
 const WATCH: Duration = Duration::from_millis(20);
+
+/// The size of the pipes to and from the child, in bytes: components have megabytes, and each time that a pipe is full three
+/// threads take turns.
+const PIPE: usize = 1 << 20;
 
 /// What is read of a child's words, in bytes.
 const WORDS: u64 = 16 << 10;
@@ -42,6 +46,10 @@ pub(crate) async fn compile(
     else {
         return Err(failed(io::Error::other("it has no pipes")));
     };
+    for pipe in [stdin.as_fd(), stdout.as_fd()] {
+        // Where a user may not have so many, they stay as they are.
+        let _ = fcntl_setpipe_size(pipe, PIPE);
+    }
     let mut usage = Usage::default();
     let deadline = Duration::from_secs(limits.cpu_s.saturating_mul(WALL_PER_CPU));
     let talk = async {
