@@ -47,8 +47,8 @@ fn cpu_ns(now: u64) -> u64 {
     cpu
 }
 
-/// CPU time that this thread has used, when the [`Clock`]'s monotonic reading is `monotonic`. What has been read within the
-/// last [`FRESH_NS`] is reckoned on from, and no system call is made.
+/// CPU time that this thread has used, when the [`Clock`]'s monotonic reading is `monotonic`. What was read within the last
+/// 30 µs is reckoned on from, and no system call is made.
 pub fn thread_cpu(monotonic: Duration) -> Duration {
     Duration::from_nanos(cpu_ns(nanos(monotonic)))
 }
