@@ -9,7 +9,7 @@ use std::{
 };
 
 use ays_core::manifest::Limits;
-use ays_hostile::{Hostile, Outcome, corpus};
+use ays_hostile::{GRANTS, Hostile, Outcome, corpus};
 use ays_tests::{Host, actors, host::Start};
 use serde_json::{Value, json};
 
@@ -197,10 +197,14 @@ fn each_hostile_component_ends_as_the_table_says_and_nothing_else_notices() {
     for hostile in &corpus {
         std::fs::write(folder.join(format!("{}.wasm", hostile.name)), &hostile.bytes).expect("cannot write");
     }
+    let grants = start.path("grants.yaml");
+    std::fs::write(&grants, GRANTS).expect("cannot write");
     let host = Start::new(&folder)
         .arg("--component-size=16MiB")
         .arg("--compile-memory=400MiB")
         .arg("--compile-seconds=2")
+        .arg("--grants")
+        .arg(grants.display().to_string())
         .blueprint(
             "probe__good:\n\neventfilters:\n  - cmd: hello\n    service: probe__good\n    action: order\n",
         )

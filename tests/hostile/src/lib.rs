@@ -6,6 +6,7 @@
 mod bombs;
 mod generated;
 mod loading;
+mod outside;
 mod running;
 mod wrap;
 
@@ -36,11 +37,15 @@ pub struct Hostile {
     pub outcome: Outcome,
 }
 
+/// What the host's file of grants must say for those of the table that ask for something.
+pub const GRANTS: &str = "grants:\n  '*': [http http://*:*]\n";
+
 /// The table.
 pub fn corpus() -> Vec<Hostile> {
     let mut all = loading::corpus();
     all.extend(bombs::corpus());
     all.extend(running::corpus());
+    all.extend(outside::corpus());
     all
 }
 

@@ -363,20 +363,6 @@ fn wasi() -> Vec<Hostile> {
     exit.more = r#"(export "exit" (func $exits))"#.into();
     exit.main = format!(r#"(import "more" "exit" (func $exit (param i32))) {}"#, exit.main);
 
-    let empty = |name, interface: &str, function: &str, result: &str| {
-        let mut guest = guest(
-            name,
-            "(call $get (i32.const 320)) (if (i32.ne (i32.load (i32.const 324)) (i32.const 0)) (then unreachable))",
-        );
-        guest.imports =
-            format!(r#"(import "{interface}" (instance $i (export "{function}" (func (result {result})))))"#);
-        guest.lowered = format!(
-            r#"(core func $get (canon lower (func $i "{function}") (memory $memory) (realloc $realloc)))"#
-        );
-        guest.more = r#"(export "get" (func $get))"#.into();
-        guest.main = format!(r#"(import "more" "get" (func $get (param i32))) {}"#, guest.main);
-        Hostile { name, bytes: guest.bytes(), outcome: Outcome::Harmless }
-    };
     vec![
         fails(&handles, "flood_of_handles", "limit", "handles"),
         fails(&pollables, "flood_of_pollables", "limit", "handles"),
@@ -392,13 +378,6 @@ fn wasi() -> Vec<Hostile> {
             "memory_bytes",
         ),
         fails(&exit, "exits", "trap", "exit(1)"),
-        empty(
-            "reads_environment",
-            "wasi:cli/environment@0.2.0",
-            "get-environment",
-            "(list (tuple string string))",
-        ),
-        empty("reads_arguments", "wasi:cli/environment@0.2.0", "get-arguments", "(list string)"),
     ]
 }
 
