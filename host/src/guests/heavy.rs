@@ -18,6 +18,9 @@ use std::{
 
 use tokio::runtime::{Builder, Handle};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
+use tracing::debug;
+
+use super::priority;
 
 /// The threads, for as long as one who can spawn there is left and they were not told to end.
 #[derive(Clone, Debug)]
@@ -39,9 +42,12 @@ impl Heavy {
         let executor = |_| {
             let runtime = Builder::new_current_thread().enable_all().build()?;
             let (handle, end) = (runtime.handle().clone(), end.clone());
-            thread::Builder::new()
-                .name("guests-heavy".into())
-                .spawn(move || runtime.block_on(end.cancelled_owned()))?;
+            thread::Builder::new().name("guests-heavy".into()).spawn(move || {
+                if let Err(why) = priority::come_after_others() {
+                    debug!("guests that compute for long have no lower priority: {why}");
+                }
+                runtime.block_on(end.cancelled_owned());
+            })?;
             Ok(Executor { handle, tasks: AtomicUsize::new(0) })
         };
         Ok(Self((0..threads.max(1)).map(executor).collect::<io::Result<_>>()?))

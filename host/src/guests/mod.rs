@@ -4,9 +4,10 @@
 //! to the host keeps it for longer. Were all guests to share the same threads, those that need a hundred microseconds would
 //! wait for those that need a minute, again and again. So whoever has used much goes on among others of its kind, on
 //! threads of their own, and there its actor's next jobs begin (`weights.rs`); the operating system shares the cores
-//! between the two.
+//! between the two, and brief ones come first (`priority.rs`).
 
 mod heavy;
+mod priority;
 mod stint;
 mod weights;
 
