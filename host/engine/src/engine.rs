@@ -8,7 +8,7 @@ use ays_core::{
     manifest::{INTERFACE, LimitPolicy, Limits, Manifest},
     name,
 };
-use ays_package::section;
+use ays_package::section::{self, SectionError};
 use serde_json::Value;
 use wasmtime::{
     InstanceAllocationStrategy,
@@ -192,6 +192,8 @@ impl Engine {
     /// # Errors
     /// [`LoadError`] says what is wrong with it.
     pub async fn load(&self, wasm: &[u8]) -> Result<Arc<Actor>, LoadError> {
+        self.check_kind(wasm)?;
+        let section = manifest_section(wasm)?;
         let digest = blake3::hash(wasm);
         let (component, compiled) = self.compile(wasm, &digest).await?;
         let not_ours = |error: wasmtime::Error| {
@@ -202,7 +204,9 @@ impl Engine {
         let pre = self.linker.instantiate_pre(&component).map_err(not_ours)?;
         let pre = ActorPre::new(pre).map_err(not_ours)?;
         let (manifest, description) = self.describe(&pre).await?;
-        check_section(wasm, &description)?;
+        if let Some(section) = section {
+            check_section(section, &description)?;
+        }
         let digest = ays_package::digest(wasm);
         Ok(Arc::new(Actor {
             digest,
@@ -218,7 +222,6 @@ impl Engine {
     }
 
     async fn compile(&self, wasm: &[u8], digest: &blake3::Hash) -> Result<(Component, Compiled), LoadError> {
-        self.check_kind(wasm)?;
         let key = CodeCache::key(&self.engine, digest);
         if let Some(code) = self.cache.as_ref().and_then(|cache| cache.get(&key))
             // Should wasmtime find it made by another version, it refuses it, and it is compiled again.
@@ -312,17 +315,35 @@ impl Engine {
     }
 }
 
-/// Whether the manifest that is written into a component, if one is, says what its `describe` says. What people and tools
-/// read without running anything, and what the host goes by, must be the same.
-fn check_section(wasm: &[u8], description: &str) -> Result<(), LoadError> {
-    let Some(section) = section::read(wasm).map_err(|e| LoadError::Manifest(e.to_string()))? else {
+/// The manifest that is written into a component, if one is.
+fn manifest_section(wasm: &[u8]) -> Result<Option<&str>, LoadError> {
+    let section = match section::read(wasm) {
+        Ok(section) => section,
+        // The compiler tells of that, and better.
+        Err(SectionError::NotAComponent(_)) => return Ok(None),
+        Err(wrong) => return Err(LoadError::Manifest(wrong.to_string())),
+    };
+    let bytes = section.map_or(0, str::len);
+    if bytes > MANIFEST_BYTES {
+        let what =
+            format!("its section `{}` has {bytes} bytes; {MANIFEST_BYTES} are the most", section::NAME);
+        return Err(LoadError::Manifest(what));
+    }
+    Ok(section)
+}
+
+/// Whether it says what the component's `describe` says. What people and tools read without running anything, and what the
+/// host goes by, must be the same.
+fn check_section(section: &str, description: &str) -> Result<(), LoadError> {
+    if section == description {
         return Ok(());
-    };
+    }
     let read = |text| serde_json::from_str::<Value>(text).map_err(|e| LoadError::Manifest(e.to_string()));
-    let (written, said) = match read(section) {
-        Ok(written) => (written, read(description)?),
-        Err(_) => return Err(LoadError::ForgedManifest("that the section is not JSON".into())),
-    };
+    // As a manifest it has each member once: of two, some would read the first, and others the last.
+    if let Err(why) = serde_json::from_str::<Manifest>(section) {
+        return Err(LoadError::ForgedManifest(format!("that the section is no manifest: {why}")));
+    }
+    let (written, said) = (read(section)?, read(description)?);
     if written == said {
         return Ok(());
     }

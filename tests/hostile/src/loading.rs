@@ -79,6 +79,26 @@ fn worlds() -> Vec<Hostile> {
     ]
 }
 
+/// A decent guest with this text as its section `ays:manifest`.
+fn with_section(name: &'static str, text: &str, words: &'static str) -> Hostile {
+    // https://github.com/WebAssembly/component-model/blob/main/design/mvp/Binary.md: id 0, size, a name, content.
+    let leb = |mut number: usize| {
+        let mut bytes = Vec::new();
+        loop {
+            let low = u8::try_from(number & 0x7f).unwrap_or(0);
+            number >>= 7;
+            if number == 0 {
+                bytes.push(low);
+                return bytes;
+            }
+            bytes.push(low | 0x80);
+        }
+    };
+    let content = [leb("ays:manifest".len()), b"ays:manifest".to_vec(), text.as_bytes().to_vec()].concat();
+    let section = [vec![0], leb(content.len()), content].concat();
+    refused(name, [Guest::new(name, "").bytes(), section].concat(), words)
+}
+
 fn manifests() -> Vec<Hostile> {
     // The text that `describe` returns, where the default manifest is.
     let says = |name: &'static str, json: &str, words| {
@@ -106,6 +126,16 @@ fn manifests() -> Vec<Hostile> {
         )
     };
     vec![
+        {
+            // Each item takes the host forty times its length, were it read.
+            let section = format!("[{}0]", "{\"\":0},".repeat(300_000));
+            with_section("manifest_section_bomb", &section, "1048576 are the most")
+        },
+        with_section(
+            "manifest_section_twofold",
+            r#"{"interface":"ays:actor@0.1.0","name":"manifest_section_twofold","actions":[{"name":"go","retry":{"attempts":1}}],"actions":[{"name":"go","retry":{"attempts":1}}]}"#,
+            "its manifest is forged",
+        ),
         says("manifest_no_json", "hello", "its manifest is wrong"),
         says("manifest_empty", "", "its manifest is wrong"),
         says("manifest_list", "[]", "its manifest is wrong"),
