@@ -7,7 +7,7 @@ use ays_core::{
     limits::{exceeded, raised},
     manifest::Limits,
 };
-use wasmtime::{Error, Trap, WasmBacktrace};
+use wasmtime::{Error, PoolConcurrencyLimitError, Trap, WasmBacktrace};
 
 /// The frames of a backtrace that are kept: a guest that recurses without end has as many as its stack holds.
 const FRAMES: usize = 32;
@@ -65,6 +65,8 @@ fn read(error: &Error, limits: &Limits) -> (Failure, Option<&'static str>) {
         (breach.kind, breach.message.clone(), breach.limit)
     } else if let Some((limit, what, most)) = wasmtime_limit(error, limits) {
         (FailureKind::Limit, exceeded(limit, what, most), Some(limit))
+    } else if error.is::<PoolConcurrencyLimitError>() {
+        (FailureKind::Host, format!("the host has no room for another instance now: {error}"), None)
     } else if let Some(trap) = error.downcast_ref::<Trap>() {
         (FailureKind::Trap, describe(*trap), None)
     } else if let Some(exit) = error.downcast_ref::<wasmtime_wasi::I32Exit>() {

@@ -43,13 +43,13 @@ pub(crate) fn compiling(limited: bool) -> Config {
 pub(crate) fn pool(options: &Options) -> PoolingAllocationConfig {
     let mut pool = PoolingAllocationConfig::new();
     let instances = options.instances;
-    // Up to four core instances and tables are what toolchains make; a component with more is refused by none of these
-    // as long as the totals last, and the totals are reserved address space only.
+    // Room for the greatest component in each place: whoever has many memories must not take those of others. The totals
+    // are reserved address space, and cost nothing until they are used.
     pool.total_component_instances(instances)
         .total_stacks(instances)
-        .total_core_instances(instances.saturating_mul(8))
-        .total_memories(instances.saturating_add(instances / 4))
-        .total_tables(instances.saturating_mul(8))
+        .total_core_instances(instances.saturating_mul(limiter::CORE_INSTANCES))
+        .total_memories(instances.saturating_mul(limiter::MEMORIES))
+        .total_tables(instances.saturating_mul(limiter::TABLES))
         .max_core_instances_per_component(limiter::CORE_INSTANCES)
         .max_memories_per_component(limiter::MEMORIES)
         .max_tables_per_component(limiter::TABLES)
