@@ -2,8 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs,
-    io::{self, Read as _},
+    fs, io,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -172,18 +171,6 @@ impl Actors {
     pub fn digests(&self) -> BTreeMap<String, Digest> {
         self.iter().map(|(name, loaded)| (name.to_owned(), loaded.actor.sha256())).collect()
     }
-}
-
-/// A component's file. Of one that has more than `most` bytes no more is read than shows it.
-///
-/// # Errors
-/// If it cannot be read.
-pub fn read(file: &Path, most: u64) -> anyhow::Result<Vec<u8>> {
-    let mut wasm = Vec::new();
-    fs::File::open(file)
-        .and_then(|open| open.take(most.saturating_add(1)).read_to_end(&mut wasm))
-        .with_context(|| format!("cannot read {}", file.display()))?;
-    Ok(wasm)
 }
 
 /// The `*.wasm` files of a folder, in order of name.

@@ -2,7 +2,7 @@
 //!
 //! | part | module |
 //! |---|---|
-//! | components' files and the actors that were loaded, and which of them are in service | [`package`], [`actors`], [`live`], [`quarantine`] |
+//! | components' files and the actors that were loaded, and which of them are in service | `regular_file`, [`package`], [`actors`], [`live`], [`quarantine`] |
 //! | blueprints, from their text to what is kept of them | [`apply`], [`applier`] |
 //! | new versions of them, while the host runs | [`upgrade`] |
 //! | what actors are granted, and where secrets are | [`granting`], [`secrets`] |
@@ -29,6 +29,7 @@ pub mod log;
 pub mod metrics;
 pub mod package;
 pub mod quarantine;
+mod regular_file;
 pub mod runs;
 pub mod scheduler;
 pub mod secrets;

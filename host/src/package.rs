@@ -9,9 +9,9 @@ use std::{
 
 use anyhow::Context as _;
 use ays_engine::LoadError;
-use ays_package::SIGNATURE_SUFFIX;
+use ays_package::{SIGNATURE_BYTES, SIGNATURE_SUFFIX};
 
-use crate::actors;
+use crate::regular_file;
 
 /// What is read together: what was checked is what is used, whatever becomes of the files meanwhile.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,12 +45,14 @@ impl PackageFile {
     /// Of a component that has more than `most` bytes no more is read than shows it. That is said before anybody asks who
     /// signed it: a part of it would seem to have been tampered with.
     fn read_up_to(file: &Path, most: u64, too_large: impl FnOnce() -> anyhow::Error) -> anyhow::Result<Self> {
-        let component = actors::read(file, most)?;
+        let component =
+            regular_file::read(file, most).with_context(|| format!("cannot read {}", file.display()))?;
         if component.len() as u64 > most {
             return Err(too_large());
         }
         let beside = signature_file(file);
-        let signature = match fs::read(&beside) {
+        // One byte more shows that it is no signature.
+        let signature = match regular_file::read(&beside, SIGNATURE_BYTES as u64) {
             Ok(bytes) => Some(String::from_utf8_lossy(&bytes).into_owned()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Err(error).with_context(|| format!("cannot read {}", beside.display())),

@@ -1,13 +1,15 @@
 //! Where secrets come from: what `--secrets` takes.
 
 use std::{
-    env, fs,
-    io::{ErrorKind, Read as _},
+    env,
+    io::ErrorKind,
     path::{Path, PathBuf},
     str::FromStr,
 };
 
 use ays_engine::Secrets;
+
+use crate::regular_file;
 
 /// The greatest secret, and the greatest file of secrets, in bytes. Kubernetes has the same limit.
 const MOST_BYTES: u64 = 1 << 20;
@@ -80,16 +82,11 @@ fn value<'a>(line: &'a str, name: &str) -> Option<&'a str> {
 
 fn read(path: &Path) -> Result<Option<String>, String> {
     let wrong = |what: String| format!("{}: {what}", path.display());
-    let file = match fs::File::open(path) {
-        Ok(file) => file,
+    let bytes = match regular_file::read(path, MOST_BYTES) {
+        Ok(bytes) => bytes,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(wrong(error.to_string())),
     };
-    if !file.metadata().map_err(|e| wrong(e.to_string()))?.is_file() {
-        return Err(wrong("it is no file".into()));
-    }
-    let mut bytes = Vec::new();
-    file.take(MOST_BYTES + 1).read_to_end(&mut bytes).map_err(|e| wrong(e.to_string()))?;
     if bytes.len() as u64 > MOST_BYTES {
         return Err(wrong(format!("it has more than {MOST_BYTES} bytes")));
     }
@@ -123,6 +120,8 @@ impl Secrets for Sources {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

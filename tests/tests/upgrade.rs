@@ -227,6 +227,9 @@ fn a_version_that_is_refused_changes_nothing_and_says_why() {
 fn a_new_actor_appears_while_its_jobs_wait_and_is_there_after_a_restart() {
     let start = Start::new(actors());
     let folder = folder(&start, phase(""), "phase");
+    // Opened like a file, it would keep whoever reads it waiting for ever.
+    let pipe = folder.join("a_pipe.wasm");
+    rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RWXU).expect("cannot make a pipe");
     let with_both = Start::new(&folder).blueprint("phase__p:\n  name: Grace Hopper\n");
     let host = with_both.start();
     // Without the file the next host has services without their actor.
@@ -600,6 +603,7 @@ fn a_migration_that_is_slow_keeps_no_other_actor_waiting_and_is_held_to_limits()
     // The file changes: nobody waits for the rest.
     fs::copy(phase("second").join("phase.wasm"), folder.join("phase.wasm")).expect("cannot copy");
     let second = upgraded(&host, "phase", &first);
+    host.wait_for("tells of it", |line| line.contains("upgraded actor phase"));
     assert_eq!(host.lines_with("upgraded actor phase").len(), 1, "{second}");
 }
 

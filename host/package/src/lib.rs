@@ -30,7 +30,7 @@ mod signature;
 mod trust;
 
 use ays_core::Digest;
-pub use signature::{InvalidSignature, Signature};
+pub use signature::{InvalidSignature, SIGNATURE_BYTES, Signature};
 pub use trust::{Refusal, Signer, Trust};
 
 /// The greatest component that is read, in bytes.

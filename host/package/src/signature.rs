@@ -7,7 +7,7 @@ use minisign::SignatureBox;
 use crate::key::{KeyError, KeyId, PublicKey, SecretKey};
 
 /// The longest text that is read as a signature, in bytes. One has about 300.
-const LONGEST: usize = 16 << 10;
+pub const SIGNATURE_BYTES: usize = 16 << 10;
 
 /// A text that is no signature; says why.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -53,7 +53,7 @@ impl FromStr for Signature {
     type Err = InvalidSignature;
 
     fn from_str(text: &str) -> Result<Self, InvalidSignature> {
-        if text.len() > LONGEST {
+        if text.len() > SIGNATURE_BYTES {
             return Err(InvalidSignature(format!("it has {} bytes", text.len())));
         }
         let signature = SignatureBox::from_string(text).map_err(|e| InvalidSignature(e.to_string()))?;
