@@ -280,6 +280,7 @@ fn a_secret_is_read_by_name_and_told_nowhere() {
     std::fs::create_dir(&folder).expect("it can be made");
     std::fs::write(folder.join("api_key"), format!("{VALUE}\n")).expect("it can be written");
     std::fs::write(folder.join("other"), "another secret").expect("it can be written");
+    std::fs::write(folder.join("api_number"), "12345678").expect("it can be written");
     let start = start.arg("--secrets").arg(format!("env:NONE_,dir:{}", folder.display()));
     let start = start.arg("--log-level").arg("debug");
     let host = start.start();
@@ -296,6 +297,10 @@ fn a_secret_is_read_by_name_and_told_nowhere() {
     let kept = run(&host, "keep", &json!(["api_key"]));
     let message = kept["error"]["message"].as_str().unwrap_or_default();
     assert!(message.contains("the data would hold the value of a secret"), "{kept}");
+    // As a period it is one of 142 days.
+    let recurs = run(&host, "recur_as", &json!(["api_number"]));
+    let message = recurs["error"]["message"].as_str().unwrap_or_default();
+    assert!(message.contains("the period would hold the value of a secret"), "{recurs}");
     assert!(host.list("/api/v1/events").is_empty(), "the event was refused");
     for (name, kind, told) in [
         ("other", "denied", "courier: [\"secret other\"]"),

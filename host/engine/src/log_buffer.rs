@@ -146,6 +146,8 @@ impl Lines {
         if level == Level::Warn && message.starts_with(BACKTRACE_HINT) {
             return Ok(());
         }
+        // What was no UTF-8 has become longer: each such byte has three now.
+        self.count(stored(message.as_bytes()).saturating_sub(stored(line)))?;
         self.push(level, message)
     }
 
@@ -210,5 +212,44 @@ impl AsyncWrite for LogStream {
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use ays_core::Timestamp;
+
+    use super::*;
+
+    struct NoClock;
+
+    impl Clock for NoClock {
+        fn now(&self) -> Timestamp {
+            Timestamp::from_millis(0)
+        }
+
+        fn monotonic(&self) -> Duration {
+            Duration::ZERO
+        }
+
+        fn sleep(&self, _: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+            Box::pin(std::future::pending())
+        }
+    }
+
+    #[test]
+    fn what_is_no_utf8_counts_as_it_is_stored() {
+        let log = LogBuffer::new(Arc::new(NoClock));
+        let limits = Limits { log_bytes: 3000 + LINE as u64, ..Limits::default() };
+        let written = |bytes: usize| {
+            log.begin(&limits);
+            let line = [vec![0xff; bytes], vec![b'\n']].concat();
+            log.lock().write(Level::Info, &line).map(|()| log.take())
+        };
+        let lines = written(999).expect("each of them has three bytes as a replacement character");
+        assert_eq!(lines.iter().map(|line| line.message.len()).sum::<usize>(), 2997);
+        assert!(written(1001).is_err());
     }
 }

@@ -5,6 +5,7 @@ use ays_core::{
     turn::Effect,
 };
 
+use super::without_secrets;
 use crate::{
     bindings::ays::actor::{
         schedules::{Host, Missed},
@@ -40,6 +41,7 @@ fn read(call: &Call, action: &str, period: &str, missed: Missed) -> Result<Recur
             call.manifest.action_names()
         )));
     };
+    without_secrets(call, "period", period)?;
     let period: Period =
         period.parse().map_err(|e: schedule::InvalidPeriod| Error::Invalid(e.to_string()))?;
     let missed = match missed {

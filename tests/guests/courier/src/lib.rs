@@ -183,6 +183,12 @@ impl Courier {
         Ok(())
     }
 
+    /// Has an action recur with a secret as its period.
+    #[action(retry(attempts = 1))]
+    fn recur_as(&self, name: String) -> Result<()> {
+        schedules::every(&secrets::get(&name)?, "noop")
+    }
+
     /// Listens to what is tagged with a secret.
     #[action(retry(attempts = 1))]
     fn listen_for(&self, name: String) -> Result<()> {
