@@ -182,6 +182,56 @@ fn a_host_that_stops_gives_up_what_it_compiles() {
     assert_eq!(std::fs::read_dir(&folder).expect("it is there").count(), 0);
 }
 
+/// A host with one actor beside the probe, with so many services of it.
+fn host_with(start: &Start, name: &str, bytes: &[u8], services: usize) -> Host {
+    let folder = start.path("actors");
+    std::fs::create_dir(&folder).expect("cannot make a folder");
+    std::fs::copy(actors().join("probe.wasm"), folder.join("probe.wasm")).expect("cannot copy");
+    std::fs::write(folder.join(format!("{name}.wasm")), bytes).expect("cannot write");
+    let grants = start.path("grants.yaml");
+    std::fs::write(&grants, GRANTS).expect("cannot write");
+    let services: String = (0..services).map(|n| format!("{name}__s{n}:\n")).collect();
+    Start::new(&folder)
+        .arg("--parallel=16")
+        .arg("--grants")
+        .arg(grants.display().to_string())
+        .blueprint(&format!("probe__good:\n{services}"))
+        .start()
+}
+
+#[test]
+fn idle_instances_of_one_actor_leave_room_for_others() {
+    let mut greedy = ays_hostile::Guest::new("greedy", "");
+    greedy.lowered = format!("(core module $x (memory 1)) {}", "(core instance (instantiate $x))".repeat(3));
+    let start = Start::new(actors());
+    // With 112 instances in all. Each of these has four memories, and stays for a while.
+    let host = host_with(&start, "greedy", &greedy.bytes(), 60);
+    let (status, run) = host.post("/api/v1/run", &json!({"action": "go", "actor": "greedy", "force": true}));
+    assert_eq!(status, 202, "{run}");
+    host.until("all have run", |host| {
+        (host.list("/api/v1/jobs?actor=greedy&action=go&state=ok").len() == 60).then_some(())
+    });
+    for _ in 0..3 {
+        let job = host.run("probe__good", "count", &json!([]));
+        assert_eq!((&job["state"], &job["attempt"]), (&json!("ok"), &json!(1)), "{job}");
+    }
+}
+
+#[test]
+fn look_ups_of_names_that_nobody_waits_for_are_as_few_as_requests() {
+    let start = Start::new(actors());
+    let host = host_with(&start, "looks_up", &ays_hostile::looking_up(), 1);
+    let (status, run) =
+        host.post("/api/v1/run", &json!({"action": "go", "actor": "looks_up", "force": true}));
+    assert_eq!(status, 202, "{run}");
+    let job = tried(&host, "looks_up__s0");
+    assert_eq!(job["state"], "ok", "{job}");
+    // Threads that look names up stay for ten seconds.
+    let threads = std::fs::read_dir(format!("/proc/{}/task", host.pid())).expect("it runs").count();
+    println!("{threads} threads");
+    assert!(threads < 100, "the host has {threads} threads");
+}
+
 #[test]
 fn each_hostile_component_ends_as_the_table_says_and_nothing_else_notices() {
     let corpus = corpus();

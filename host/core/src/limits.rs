@@ -108,7 +108,7 @@ limits! {
     /// What one call to the host may hand over, and what a job may return, in bytes.
     hostcall_bytes: Bytes, 32 << 20, 128 << 20;
     /// Handles that an instance holds at a time: of resources, streams and timers.
-    handles: Count, 10_000, 100_000;
+    handles: Count, 1_000, 10_000;
     /// Random bytes of one call.
     random_bytes: Bytes, 1 << 20, 16 << 20;
     /// Log lines of a job, in bytes.

@@ -6,7 +6,7 @@ use wasmtime::{
 };
 use wasmtime_wasi::WasiView as _;
 
-use crate::{bindings, state::State};
+use crate::{bindings, capability, state::State};
 
 /// Where the text of an error is defined, with the version that the crates of wasmtime define.
 const ERROR: &str = "wasi:io/error@0.2.12";
@@ -23,6 +23,7 @@ pub(crate) fn linker(engine: &Engine) -> wasmtime::Result<Linker<State>> {
         let error: Resource<wasmtime::Error> = error;
         Ok((format!("{:#}", store.data_mut().ctx().table.get(&error)?),))
     })?;
+    capability::bound_requests(&mut linker)?;
     linker.allow_shadowing(false);
     Ok(linker)
 }

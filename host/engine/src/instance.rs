@@ -59,6 +59,10 @@ pub struct Instance {
     limited: bool,
 }
 
+/// How many of the host's resources an instance may keep from one job to the next: what those take is in no memory that is
+/// counted. The usual toolchains keep fewer than ten, for standard output and its like.
+const RESOURCES_KEPT: usize = 64;
+
 impl Instance {
     pub(crate) async fn new(
         pre: &ActorPre<State>,
@@ -77,7 +81,7 @@ impl Instance {
     }
 
     /// Whether it can execute another job. After a trap or a breach of a limit it cannot, nor when it has read many different
-    /// secrets.
+    /// secrets, or has kept many of the host's resources.
     pub fn is_sound(&self) -> bool {
         self.sound
     }
@@ -178,7 +182,7 @@ impl Instance {
         if let Err(failure) = &mut outcome {
             failure.message = Failure::cut(std::mem::take(&mut failure.message));
         }
-        self.sound &= !known.is_crowded();
+        self.sound &= !known.is_crowded() && state.resources() <= RESOURCES_KEPT;
         state.known = known;
         turn(outcome, call, logs, usage)
     }

@@ -20,7 +20,7 @@ use wasmtime_wasi_http::WasiHttpCtx;
 use crate::{
     Clock,
     breach::Breach,
-    capability::{Denials, Hooks, Known, Outbound, Pairs, Secrets},
+    capability::{self, Denials, Hooks, Known, Outbound, Pairs, Secrets},
     limiter::Limiter,
     log_buffer::LogBuffer,
     meter::Meter,
@@ -124,7 +124,7 @@ impl State {
             call: None,
             wasi,
             random_bytes: limits.random_bytes,
-            http: WasiHttpCtx::new(),
+            http: capability::http_context(),
             http_hooks: Hooks::default(),
             table,
             known: Known::default(),
@@ -144,6 +144,11 @@ impl State {
         self.http_hooks.begin(&call.access, outbound, &self.log, &call.denials);
         call.known = std::mem::take(&mut self.known);
         self.call = Some(call);
+    }
+
+    /// How many resources of the host's the guest holds.
+    pub(crate) fn resources(&mut self) -> usize {
+        self.table.iter_mut().count()
     }
 
     pub(crate) fn end(&mut self) -> Option<Call> {

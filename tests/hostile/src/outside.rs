@@ -168,6 +168,9 @@ const HTTP: &str = r#"
         (case "HTTP-upgrade-failed") (case "HTTP-protocol-error") (case "loop-detected")
         (case "configuration-error") (case "internal-error" (option string))))
       (export "error-code" (type $code (eq $c)))
+      (type $m (variant (case "get") (case "head") (case "post") (case "put") (case "delete") (case "connect")
+        (case "options") (case "trace") (case "patch") (case "other" string)))
+      (export "method" (type $method (eq $m)))
       (type $s (variant (case "HTTP") (case "HTTPS") (case "other" string)))
       (export "scheme" (type $scheme (eq $s)))
       (export "fields" (type $fields (sub resource)))
@@ -181,6 +184,8 @@ const HTTP: &str = r#"
         (param "scheme" (option $scheme)) (result (result))))
       (export "[method]outgoing-request.set-authority" (func (param "self" (borrow $request))
         (param "authority" (option string)) (result (result))))
+      (export "[method]outgoing-request.set-method" (func (param "self" (borrow $request))
+        (param "method" $method) (result (result))))
       (export "[method]outgoing-request.set-path-with-query" (func (param "self" (borrow $request))
         (param "path-with-query" (option string)) (result (result))))
       (export "[method]future-incoming-response.subscribe" (func (param "self" (borrow $future))
@@ -200,6 +205,29 @@ const HTTP: &str = r#"
         (result (result (own $f) (error $c)))))))
     (import "ays:actor/capabilities@0.1.0" (instance $capabilities
       (export "denial" (func (result (option string))))))"#;
+
+/// What of these interfaces a main module can call.
+const CALLS: [(&str, &str, &str); 11] = [
+    ("headers", r#"$http "[constructor]fields""#, "(result i32)"),
+    ("make", r#"$http "[constructor]outgoing-request""#, "(param i32) (result i32)"),
+    ("scheme", r#"$http "[method]outgoing-request.set-scheme""#, "(param i32 i32 i32 i32 i32) (result i32)"),
+    (
+        "authority",
+        r#"$http "[method]outgoing-request.set-authority""#,
+        "(param i32 i32 i32 i32) (result i32)",
+    ),
+    (
+        "path",
+        r#"$http "[method]outgoing-request.set-path-with-query""#,
+        "(param i32 i32 i32 i32) (result i32)",
+    ),
+    ("method", r#"$http "[method]outgoing-request.set-method""#, "(param i32 i32 i32 i32) (result i32)"),
+    ("handle", r#"$handler "handle""#, "(param i32 i32 i32 i32)"),
+    ("subscribe", r#"$http "[method]future-incoming-response.subscribe""#, "(param i32) (result i32)"),
+    ("block", r#"$poll "[method]pollable.block""#, "(param i32)"),
+    ("answer", r#"$http "[method]future-incoming-response.get""#, "(param i32 i32)"),
+    ("denial", r#"$capabilities "denial""#, "(param i32)"),
+];
 
 /// Requests `http://AUTHORITY/`, traps if it is answered, and fails with what the host says of the denial.
 fn requesting(name: &'static str, authority: &str, asks: bool, words: &'static str) -> Hostile {
@@ -235,36 +263,86 @@ fn requesting(name: &'static str, authority: &str, asks: bool, words: &'static s
     if asks {
         guest.manifest = r#","capabilities":["http http://*:*"]"#.into();
     }
-    let calls = [
-        ("headers", r#"$http "[constructor]fields""#, "(result i32)"),
-        ("make", r#"$http "[constructor]outgoing-request""#, "(param i32) (result i32)"),
-        (
-            "scheme",
-            r#"$http "[method]outgoing-request.set-scheme""#,
-            "(param i32 i32 i32 i32 i32) (result i32)",
-        ),
-        (
-            "authority",
-            r#"$http "[method]outgoing-request.set-authority""#,
-            "(param i32 i32 i32 i32) (result i32)",
-        ),
-        (
-            "path",
-            r#"$http "[method]outgoing-request.set-path-with-query""#,
-            "(param i32 i32 i32 i32) (result i32)",
-        ),
-        ("handle", r#"$handler "handle""#, "(param i32 i32 i32 i32)"),
-        ("subscribe", r#"$http "[method]future-incoming-response.subscribe""#, "(param i32) (result i32)"),
-        ("block", r#"$poll "[method]pollable.block""#, "(param i32)"),
-        ("answer", r#"$http "[method]future-incoming-response.get""#, "(param i32 i32)"),
-        ("denial", r#"$capabilities "denial""#, "(param i32)"),
-    ];
-    let bytes = importing(guest, HTTP, &calls).bytes();
+    let bytes = importing(guest, HTTP, &CALLS).bytes();
     Hostile { name, bytes, outcome: Outcome::Fails("denied", words) }
 }
 
+/// 31 MB of `a`, from 65536 on.
+const LONG_TEXT: &str = "(drop (memory.grow (i32.const 500)))
+    (memory.fill (i32.const 65536) (i32.const 97) (i32.const 31000000))";
+
+/// Makes twenty requests, and has the host keep a long text with each of them, unless it refuses.
+fn keeping(name: &'static str, keep: &str) -> Hostile {
+    let go = format!(
+        "(local $left i32) {LONG_TEXT} (local.set $left (i32.const 20))
+        (loop
+          (if (i32.eqz ({keep})) (then unreachable))
+          (br_if 0 (local.tee $left (i32.sub (local.get $left) (i32.const 1)))))"
+    );
+    harmless(&importing(Guest::new(name, &go), HTTP, &CALLS), name)
+}
+
+/// Has sixteen names looked up, waits for a millisecond, and gives up: a hundred times.
+pub fn looking_up() -> Vec<u8> {
+    let kept = |n: u32| 3000 + n * 4;
+    let request = |n| {
+        format!(
+            "(local.set $request (call $make (call $headers)))
+            (drop (call $scheme (local.get $request) (i32.const 1) (i32.const 0) (i32.const 0) (i32.const 0)))
+            (drop (call $authority (local.get $request) (i32.const 1) (i32.const 700) (i32.const 12)))
+            (drop (call $path (local.get $request) (i32.const 1) (i32.const 699) (i32.const 1)))
+            (call $handle (local.get $request) (i32.const 0) (i32.const 0) (i32.const {RESULT}))
+            (if (i32.load8_u (i32.const {RESULT})) (then unreachable))
+            (i32.store (i32.const {}) (i32.load offset=8 (i32.const {RESULT})))",
+            kept(n)
+        )
+    };
+    let forget = |n| format!("(call $forget (i32.load (i32.const {})))", kept(n));
+    let go = format!(
+        "(local $left i32) (local $request i32) (local.set $left (i32.const 100))
+        (loop
+          {} (call $block (call $after (i64.const 1000000))) {}
+          (br_if 0 (local.tee $left (i32.sub (local.get $left) (i32.const 1)))))",
+        (0..16).map(request).collect::<String>(),
+        (0..16).map(forget).collect::<String>()
+    );
+    let mut guest = Guest::new("looks_up", &go);
+    guest.main = format!(r#"(import "more" "forget" (func $forget (param i32))) {}"#, guest.main);
+    guest.main += r#"(data (i32.const 699) "/name.invalid")"#;
+    guest.manifest = r#","capabilities":["http http://*:*"]"#.into();
+    guest.lowered = "(core func $forget (canon resource.drop $http_future))".into();
+    guest.more = r#"(export "forget" (func $forget))"#.into();
+    let clock = r#"
+        (import "wasi:clocks/monotonic-clock@0.2.0" (instance $clock
+          (alias outer 1 $pollable (type $x)) (export "pollable" (type $p (eq $x)))
+          (export "subscribe-duration" (func (param "when" u64) (result (own $p))))))"#;
+    let after = ("after", r#"$clock "subscribe-duration""#, "(param i64) (result i32)");
+    importing(guest, &format!("{HTTP}{clock}"), &[&CALLS[..], &[after]].concat()).bytes()
+}
+
 fn requests() -> Vec<Hostile> {
+    let text = "(i32.const 65536) (i32.const 31000000)";
+    let flood =
+        importing(Guest::new("flood_of_headers", "(loop (drop (call $headers)) (br 0))"), HTTP, &CALLS);
     vec![
+        keeping(
+            "http_long_authorities",
+            &format!("call $authority (call $make (call $headers)) (i32.const 1) {text}"),
+        ),
+        keeping(
+            "http_long_methods",
+            &format!("call $method (call $make (call $headers)) (i32.const 9) {text}"),
+        ),
+        keeping("http_long_paths", &format!("call $path (call $make (call $headers)) (i32.const 1) {text}")),
+        keeping(
+            "http_long_schemes",
+            &format!("call $scheme (call $make (call $headers)) (i32.const 1) (i32.const 2) {text}"),
+        ),
+        Hostile {
+            name: "flood_of_headers",
+            bytes: flood.bytes(),
+            outcome: Outcome::Fails("limit", "handles"),
+        },
         requesting("http_not_asked_for", "example.com", false, "http GET http://example.com"),
         requesting("http_to_loopback", "127.0.0.1:8642", true, "127.0.0.1 is a loopback address"),
         requesting("http_to_loopback_v6", "[::1]:8642", true, "leads to ::1"),

@@ -19,7 +19,7 @@ use crate::{
     state::{Call, State},
 };
 
-pub(crate) use http::{Denials, Hooks};
+pub(crate) use http::{Denials, Hooks, bound_requests, context as http_context};
 pub use http::{HttpLimits, Outbound};
 pub use kv::{KeyValues, Pairs};
 pub(crate) use secrets::Known;

@@ -23,7 +23,7 @@ pub(super) struct Bounds {
     /// How long the next bytes may take; none: for ever.
     pub(super) patience: Option<(Arc<dyn Clock>, Duration)>,
     /// Freed when it is done.
-    pub(super) places: Vec<OwnedSemaphorePermit>,
+    pub(super) places: Vec<Arc<OwnedSemaphorePermit>>,
 }
 
 /// A body that keeps to its bounds.

@@ -1,7 +1,7 @@
 //! One request and its answer.
 
 use std::{
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, SocketAddr, ToSocketAddrs as _},
     pin::Pin,
     sync::Arc,
     task::Poll,
@@ -14,8 +14,9 @@ use hyper::client::conn::http1;
 use rustls::pki_types::ServerName;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::{TcpStream, lookup_host},
+    net::TcpStream,
     sync::{OwnedSemaphorePermit, watch},
+    task::spawn_blocking,
 };
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, io::TokioIo};
 
@@ -68,8 +69,10 @@ impl Exchange {
         let limits = *self.outbound.limits();
         let clock = self.outbound.clock.clone();
         let request = prepare(request, limits.request_bytes)?;
+        let place = Arc::new(place);
         let connect = self.timeouts.connect_timeout.unwrap_or(limits.connect);
-        let (stream, host_place) = within(&*clock, connect, self.connect(), Error::ConnectionTimeout).await?;
+        let (stream, host_place) =
+            within(&*clock, connect, self.connect(&place), Error::ConnectionTimeout).await?;
         let mut builder = http1::Builder::new();
         builder.max_buf_size(HEAD_BYTES);
         let (mut sender, connection) = builder.handshake(TokioIo::new(stream)).await?;
@@ -106,7 +109,7 @@ impl Exchange {
             left: limits.response_bytes,
             too_large: Error::HttpResponseBodySize,
             patience: Some((clock, patience)),
-            places: vec![place, host_place],
+            places: vec![place, Arc::new(host_place)],
         };
         let answer = answer.map(|body| WasiBody::new(Bounded::new(body, bounds)));
         let driver: Driver = match driver {
@@ -120,8 +123,11 @@ impl Exchange {
         Ok((answer, driver))
     }
 
-    async fn connect(&self) -> Result<(Box<dyn Stream>, OwnedSemaphorePermit), Error> {
-        let addresses = self.addresses().await?;
+    async fn connect(
+        &self,
+        place: &Arc<OwnedSemaphorePermit>,
+    ) -> Result<(Box<dyn Stream>, OwnedSemaphorePermit), Error> {
+        let addresses = self.addresses(place).await?;
         let host = self.call.host.to_string();
         let places = self.outbound.places(&host, self.call.port);
         let place = places.acquire_owned().await.map_err(|_| Error::ConnectionLimitReached)?;
@@ -140,7 +146,7 @@ impl Exchange {
 
     /// The addresses to which the host's name leads, each checked. One that is not allowed makes all of them suspect: a
     /// name that leads to a public and to a private address was made to deceive.
-    async fn addresses(&self) -> Result<Vec<IpAddr>, Error> {
+    async fn addresses(&self, place: &Arc<OwnedSemaphorePermit>) -> Result<Vec<IpAddr>, Error> {
         let name = match &self.call.host {
             // It was checked with the request.
             Host::Address(address) => {
@@ -151,9 +157,8 @@ impl Exchange {
         };
         let failed =
             |error: std::io::Error| Error::DnsError { rcode: Some(error.to_string()), info_code: None };
-        let found = lookup_host((name.as_str(), self.call.port)).await.map_err(failed)?;
         let mut addresses = Vec::new();
-        for address in found.map(|found| found.ip()).take(ADDRESSES) {
+        for address in self.look_up(name, place).await.map_err(failed)? {
             self.guard.address(&self.call, self.reach, address)?;
             self.not_this_host(address)?;
             if !addresses.contains(&address) {
@@ -161,6 +166,20 @@ impl Exchange {
             }
         }
         Ok(addresses)
+    }
+
+    /// The operating system cannot be told to stop looking: the look-up keeps its places until it has ended, also when nobody
+    /// waits for it any more.
+    async fn look_up(&self, name: &str, place: &Arc<OwnedSemaphorePermit>) -> std::io::Result<Vec<IpAddr>> {
+        let look_ups = self.outbound.look_ups.clone().acquire_owned().await;
+        let places = (place.clone(), look_ups.map_err(std::io::Error::other)?);
+        let name = (name.to_owned(), self.call.port);
+        let looking = spawn_blocking(move || {
+            let found = name.to_socket_addrs();
+            drop(places);
+            found.map(|found| found.map(|found| found.ip()).take(ADDRESSES).collect())
+        });
+        looking.await.map_err(std::io::Error::other)?
     }
 
     /// Checks an address that may lead to the API of the host itself.

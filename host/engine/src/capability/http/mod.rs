@@ -8,6 +8,7 @@
 mod body;
 mod exchange;
 mod outbound;
+mod request;
 
 use std::{
     future::ready,
@@ -21,11 +22,12 @@ use ays_core::{
 use http::uri::Scheme;
 use tokio::sync::{Semaphore, watch};
 use wasmtime_wasi_http::{
-    Error, RequestOptions, WasiBody, WasiHttpCtxView, WasiHttpHooks, WasiHttpView,
+    Error, RequestOptions, WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks, WasiHttpView,
     p2::bindings::http::types::ErrorCode,
 };
 
 pub use outbound::{HttpLimits, Outbound};
+pub(crate) use request::bound_requests;
 
 use crate::{bindings::ays::actor::capabilities::Host as Capabilities, log_buffer::LogBuffer, state::State};
 
@@ -63,13 +65,14 @@ impl Denials {
 #[derive(Default)]
 pub(crate) struct Hooks {
     job: Option<Requests>,
+    /// How many requests of this instance there can be at a time: look-ups of names outlive the job that asked for them.
+    places: Option<Arc<Semaphore>>,
 }
 
 /// The requests of one job.
 struct Requests {
     guard: Arc<Guard>,
     outbound: Arc<Outbound>,
-    /// How many requests there can be at a time.
     places: Arc<Semaphore>,
     /// Dropped when the job ends; then all of its requests end.
     alive: watch::Sender<()>,
@@ -114,10 +117,12 @@ impl Hooks {
         log: &LogBuffer,
         denials: &Denials,
     ) {
+        let new = || Arc::new(Semaphore::new(outbound.limits().per_job));
+        let places = self.places.get_or_insert_with(new).clone();
         self.job = Some(Requests {
             guard: Arc::new(Guard { access: access.clone(), log: log.clone(), denials: denials.clone() }),
             outbound: outbound.clone(),
-            places: Arc::new(Semaphore::new(outbound.limits().per_job)),
+            places,
             alive: watch::Sender::new(()),
         });
     }
@@ -165,6 +170,10 @@ impl WasiHttpHooks for Hooks {
         Box::new(exchange.send(request, place))
     }
 
+    fn p2_outgoing_body_chunk_size(&mut self) -> usize {
+        request::CHUNK
+    }
+
     fn p2_error_from_hyper(&mut self, error: &hyper::Error) -> ErrorCode {
         ErrorCode::InternalError(Some(told("HTTP", error)))
     }
@@ -179,6 +188,13 @@ impl WasiHttpHooks for Hooks {
     fn p2_error_from_tls(&mut self, error: &std::io::Error) -> ErrorCode {
         ErrorCode::InternalError(Some(told("TLS", error)))
     }
+}
+
+/// What an instance keeps of `wasi:http`.
+pub(crate) fn context() -> WasiHttpCtx {
+    let mut context = WasiHttpCtx::new();
+    context.set_field_size_limit(request::FIELDS);
+    context
 }
 
 /// An error with its sources.

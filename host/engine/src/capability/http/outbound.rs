@@ -31,11 +31,13 @@ pub struct HttpLimits {
     pub per_job: usize,
     /// Requests of all actors to one host and port at a time. Further ones wait.
     pub per_host: usize,
+    /// Names of all actors that are looked up at a time. Further ones wait.
+    pub look_ups: usize,
 }
 
 impl Default for HttpLimits {
     /// 10 s to connect, 60 s to the first byte, 30 s between bytes, 16 MiB out and 64 MiB in; 16 at a time for each
-    /// job, 64 for each host.
+    /// job, 64 for each host; 128 look-ups.
     fn default() -> Self {
         Self {
             connect: Duration::from_secs(10),
@@ -45,6 +47,7 @@ impl Default for HttpLimits {
             response_bytes: 64 << 20,
             per_job: 16,
             per_host: 64,
+            look_ups: 128,
         }
     }
 }
@@ -69,6 +72,8 @@ pub struct Outbound {
     /// Read when the first request by TLS is made: that takes a while, and most hosts make none.
     tls: OnceLock<Result<TlsConnector, String>>,
     places: Mutex<HashMap<(String, u16), Arc<Semaphore>>>,
+    /// How many names can be looked up at a time. Each takes a thread, of which the runtime has 512, also for the store.
+    pub(super) look_ups: Arc<Semaphore>,
     /// The port of the host's own API.
     own_port: Option<u16>,
 }
@@ -76,7 +81,8 @@ pub struct Outbound {
 impl Outbound {
     /// With these limits.
     pub fn new(limits: HttpLimits, clock: Arc<dyn Clock>) -> Self {
-        Self { limits, clock, tls: OnceLock::new(), places: Mutex::default(), own_port: None }
+        let look_ups = Arc::new(Semaphore::new(limits.look_ups));
+        Self { limits, clock, tls: OnceLock::new(), places: Mutex::default(), look_ups, own_port: None }
     }
 
     /// With this port, on this machine, as that of the host's own API: requests go there only if a grant names the port.
