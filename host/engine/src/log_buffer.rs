@@ -246,7 +246,8 @@ mod tests {
         let written = |bytes: usize| {
             log.begin(&limits);
             let line = [vec![0xff; bytes], vec![b'\n']].concat();
-            log.lock().write(Level::Info, &line).map(|()| log.take())
+            let written = log.lock().write(Level::Info, &line);
+            written.map(|()| log.take())
         };
         let lines = written(999).expect("each of them has three bytes as a replacement character");
         assert_eq!(lines.iter().map(|line| line.message.len()).sum::<usize>(), 2997);
