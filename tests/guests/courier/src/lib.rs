@@ -124,7 +124,7 @@ impl Courier {
 
     /// Makes so many requests at a time, with these milliseconds to connect, to the first byte and between bytes, and reads
     /// what each gives to its end once all have begun: the bytes that came, and why no more did.
-    #[action(retry(attempts = 1))]
+    #[action(retry(attempts = 1), cpu = "60s")]
     fn read_all(&self, url: String, count: u32, patience: [u64; 3]) -> Vec<(u64, String)> {
         let begun: Vec<_> = (0..count).map(|_| begin(&url, patience)).collect();
         let held: Vec<_> = begun.into_iter().map(|answer| answer.and_then(|answer| head(&answer))).collect();
