@@ -62,7 +62,7 @@ redis:
     else echo "{{ redis_hint }}" >&2; exit 1; fi
     @tests/newer-redis
 
-# Serve a hundred hostile components, and print how much memory the host takes and what a neighbour notices (ten minutes)
+# Serve a hundred hostile components, and print how much memory the host takes and what a neighbour notices (half an hour)
 hostile: wasm-target
     cargo build
     cargo test -p ays-tests --test hostile_components -- --nocapture
