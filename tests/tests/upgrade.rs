@@ -13,7 +13,7 @@ use ays_core::Timestamp;
 use ays_tests::{
     Host, actors,
     actors::phase,
-    host::{PATIENCE, Start},
+    host::Start,
     redis::RedisServer,
 };
 use serde_json::{Value, json};
@@ -71,6 +71,15 @@ fn millis(time: &Value) -> i64 {
     time.as_str().and_then(|time| time.parse::<Timestamp>().ok()).expect("it is a time").millis()
 }
 
+/// Says that something has ended, also where it panics.
+struct SetAtEnd<'a>(&'a AtomicBool);
+
+impl Drop for SetAtEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 #[test]
 fn upgrades_under_load_fail_no_job_lose_none_and_none_waits_for_them() {
     let number = |name: &str, default: u64| -> u64 {
@@ -103,10 +112,6 @@ fn upgrades_under_load_fail_no_job_lose_none_and_none_waits_for_them() {
             let (began, mut sent) = (Instant::now(), 0_u64);
             // A batch of 50 each 50 ms, for as long as is asked and until the last upgrade is done.
             while began.elapsed() < Duration::from_secs(seconds) || !done.load(Ordering::Relaxed) {
-                assert!(
-                    began.elapsed() < PATIENCE + Duration::from_secs(seconds),
-                    "the upgrades take too long"
-                );
                 let entries: String = (sent..sent + 50)
                     .map(|n| {
                         let (service, n) = (n % services, n / services);
@@ -122,6 +127,7 @@ fn upgrades_under_load_fail_no_job_lose_none_and_none_waits_for_them() {
             }
             (sent, began.elapsed())
         });
+        let ended = SetAtEnd(&done);
         let mut versions = vec![digest.clone()];
         for n in 0..upgrades {
             thread::sleep(Duration::from_millis(seconds * 1000 / (upgrades + 2) / 2));
@@ -135,9 +141,14 @@ fn upgrades_under_load_fail_no_job_lose_none_and_none_waits_for_them() {
                 host.cli_ok(&["actors", "upload", &path.display().to_string()]);
             }
             digest = upgraded(&host, "tally", &digest);
+            // However slow the machine is: the next comes, and the events end, when this one has done a job.
+            host.until("the new version does jobs", |host| {
+                let newest = host.get("/api/v1/jobs?actor=tally&action=mark&state=ok&limit=1").1;
+                (newest["items"][0]["digest"] == digest).then_some(())
+            });
             versions.push(digest.clone());
         }
-        done.store(true, Ordering::Relaxed);
+        drop(ended);
         let (sent, took) = sender.join().expect("the sender ends");
         (sent, took, versions)
     });
@@ -168,7 +179,7 @@ fn upgrades_under_load_fail_no_job_lose_none_and_none_waits_for_them() {
         *by_version.entry(job["digest"].as_str().expect("it has one")).or_default() += 1;
     }
     let of = |version: &Value| by_version.get(version.as_str().expect("it is text")).copied().unwrap_or(0);
-    assert!(of(&versions[0]) > 0 && of(&versions[versions.len() - 1]) > 0, "{by_version:?}");
+    assert!(versions.iter().all(|version| of(version) > 0), "{by_version:?}");
     let mut waited: Vec<i64> =
         jobs.iter().map(|job| millis(&job["started_at"]) - millis(&job["created_at"])).collect();
     waited.sort_unstable();
