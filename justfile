@@ -21,7 +21,7 @@ demo-build example="init": wasm-target
 
 # Everything that must hold: format, lints, tests, docs
 test: wasm-target redis registry lint
-    cargo test --workspace
+    cargo test --workspace --no-fail-fast
     RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
 
 # Format and lints only

@@ -10,12 +10,7 @@ use std::{
 };
 
 use ays_core::Timestamp;
-use ays_tests::{
-    Host, actors,
-    actors::phase,
-    host::Start,
-    redis::RedisServer,
-};
+use ays_tests::{Host, actors, actors::phase, host::Start, redis::RedisServer};
 use serde_json::{Value, json};
 
 /// A folder of actors of the test's own, with `NAME.wasm` from another.

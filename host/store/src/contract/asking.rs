@@ -179,7 +179,7 @@ pub async fn a_closed_store_refuses_everything(bed: Bed) {
         let (store, now) = (bed.store.clone(), bed.now);
         tokio::spawn(async move { store.take(1, 1, now).await.map(|_| ()) })
     };
-    assert!(bed.take(1, 1).await.is_empty());
+    bed.assert_idle().await;
     let (store, now) = (&bed.store, bed.now);
     store.close().await.unwrap();
     let id = Id::first_at(now);

@@ -14,6 +14,9 @@ use ays_core::{
 use super::Place;
 use crate::{Batch, DeadLetter, DeadQuery, JobQuery, Paging, Settled, Store, Work};
 
+/// How long something may take on a slow machine.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 /// A store to try things on, and a clock that is set by hand.
 pub struct Bed {
     place: Box<dyn Place>,
@@ -58,9 +61,21 @@ impl Bed {
         self.store.accept(Batch { jobs, ..Batch::default() }, self.now).await.unwrap().jobs
     }
 
-    /// What there is to take now; nothing, if there is nothing.
+    /// Takes what there is, and there must be something, however slow the machine is.
     pub async fn take(&self, services: usize, jobs: usize) -> Vec<Work> {
+        let work = self.take_within(PATIENCE, services, jobs).await;
+        assert_ne!(work.len(), 0, "there was nothing to take");
+        work
+    }
+
+    /// What there is to take now; nothing, if there is nothing.
+    pub async fn take_now(&self, services: usize, jobs: usize) -> Vec<Work> {
         self.take_within(Duration::from_millis(200), services, jobs).await
+    }
+
+    pub async fn assert_idle(&self) {
+        let work = self.take_now(1, 1).await;
+        assert_eq!(work.len(), 0, "there was something to take");
     }
 
     async fn take_within(&self, patience: Duration, services: usize, jobs: usize) -> Vec<Work> {
@@ -68,14 +83,12 @@ impl Bed {
         tokio::time::timeout(patience, take).await.map_or_else(|_| Vec::new(), Result::unwrap)
     }
 
-    /// Takes one job, which there must be, however slow the machine is.
+    /// Takes one job.
     pub async fn take_one(&self) -> Job {
-        let mut work = self.take_within(Duration::from_secs(10), 1, 1).await;
-        assert_eq!(work.len(), 1, "there was nothing to take");
-        work.remove(0).jobs.remove(0)
+        self.take(1, 1).await.remove(0).jobs.remove(0)
     }
 
-    /// The actions of everything that can be taken, which is given back.
+    /// The actions of everything that can be taken, of which there is something and which is given back.
     pub async fn peek(&self) -> Vec<String> {
         let mut found = Vec::new();
         for work in self.take(100, 100).await {
@@ -93,7 +106,7 @@ impl Bed {
     /// Takes everything there is, and lets it succeed.
     pub async fn finish_all(&self) {
         loop {
-            let work = self.take(100, 100).await;
+            let work = self.take_now(100, 100).await;
             if work.is_empty() {
                 return;
             }

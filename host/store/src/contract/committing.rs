@@ -150,7 +150,7 @@ pub async fn emitted_events_are_routed_and_a_chain_ends(bed: Bed) {
     bed.subscribe("a", "again", "on_again").await;
     bed.emit("again", "[]").await;
     let mut deepest = 0;
-    while let Some(work) = bed.take(1, 1).await.pop() {
+    while let Some(work) = bed.take_now(1, 1).await.pop() {
         let job = work.jobs.into_iter().next().unwrap();
         let Cause::Event { depth, .. } = job.cause else { panic!("{:?}", job.cause) };
         assert!(depth == 0 || depth == deepest + 1);
@@ -337,7 +337,7 @@ pub async fn a_run_goes_step_by_step_and_a_failure_stops_it(mut bed: Bed) {
         bed.finish_all().await;
         let run = bed.store.run(id).await.unwrap().unwrap();
         assert_eq!((run.state, run.failed.len()), (JobState::Error, 1), "{how}");
-        assert!(bed.peek().await.is_empty());
+        bed.assert_idle().await;
     }
     assert_eq!(bed.store.start_run(run_of(&[]), bed.now).await.unwrap().state, JobState::Ok);
 }
@@ -356,7 +356,8 @@ pub async fn a_job_that_has_not_ended_can_be_cancelled(mut bed: Bed) {
         let again = bed.store.cancel(*id, bed.now).await;
         assert!(matches!(again, Err(Error::Conflict(_))), "{again:?}");
     }
-    assert!(bed.take(1, 1).await.is_empty(), "the service is its taker's until the void attempt has come in");
+    // The service is its taker's until the void attempt has come in.
+    bed.assert_idle().await;
     bed.commit(ok_with(work.jobs.remove(0), bed.now, "{\"n\":1}", Vec::new())).await;
     assert_eq!(bed.peek().await, ["a/last"]);
     bed.reopen().await;

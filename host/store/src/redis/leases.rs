@@ -27,6 +27,8 @@ const AGAIN: Duration = Duration::from_millis(100);
 const PROMPT: Duration = Duration::from_millis(100);
 /// How much later than another host's lease ends it looks whether that host is gone.
 const GONE: Duration = Duration::from_millis(20);
+/// For how long a host that goes waits for Redis: for a renewal that is under way, and for the end of its lease.
+const LEAVING: Duration = Duration::from_secs(2);
 
 /// What Redis says of leases.
 struct View {
@@ -86,23 +88,37 @@ impl Leases {
         }
     }
 
-    /// Goes on until the store is closed.
+    /// Goes on until the store is closed, and gives everything back then: the others need not wait for the lease to end.
     pub(super) async fn run(mut self) {
         let closing = self.shared.closing.clone();
         loop {
-            let nap = match self.renew().await {
-                Ok(()) if self.plan != Plan::default() => continue,
+            let renewed = {
+                let mut renewal = std::pin::pin!(self.renew());
+                tokio::select! {
+                    biased;
+                    renewed = &mut renewal => renewed,
+                    () = closing.cancelled() => {
+                        // Were it to come after the leave, this host would have a lease that it does not use.
+                        timer::within(LEAVING, renewal).await;
+                        break;
+                    }
+                }
+            };
+            let nap = match renewed {
+                Ok(()) if self.plan != Plan::default() && !closing.is_cancelled() => continue,
                 Ok(()) => self.nap(),
                 Err(_) => AGAIN,
             };
             let shared = self.shared.clone();
             tokio::select! {
                 biased;
-                () = closing.cancelled() => return,
+                () = closing.cancelled() => break,
                 () = shared.nudge.notified() => {}
                 () = timer::sleep(nap) => {}
             }
         }
+        self.leave().await;
+        self.shared.left.cancel();
     }
 
     /// Until when nothing has to be done.
@@ -234,17 +250,16 @@ impl Leases {
         Ok(())
     }
 
-    /// Gives everything back: the others need not wait for the lease to end.
-    pub(super) async fn leave(shared: &Shared) {
+    async fn leave(&self) {
         let mut args = Args::default();
-        args.push(shared.host.as_ref()).show(0);
-        let mine: BTreeSet<u16> = shared.memory().owned.keys().copied().collect();
+        args.push(self.shared.host.as_ref()).show(0);
+        let mine: BTreeSet<u16> = self.shared.memory().owned.keys().copied().collect();
         args.show(mine.len());
         for partition in mine {
             args.show(partition);
         }
         args.show(0);
-        let _ = timer::within(Duration::from_secs(2), shared.link.call(&scripts::LEASE, &args)).await;
+        let _ = timer::within(LEAVING, self.shared.link.call(&scripts::LEASE, &args)).await;
     }
 }
 

@@ -120,6 +120,8 @@ struct Shared {
     /// Wakes who looks after the leases.
     nudge: Notify,
     closing: CancellationToken,
+    /// This host has no lease any more, as far as Redis could be used.
+    left: CancellationToken,
     /// Whether Redis could not be used when it was last asked.
     troubled: AtomicBool,
     /// Whether the writer cannot go on: what others can ask does not tell that Redis can be used.
@@ -284,6 +286,7 @@ impl Redis {
             ready: Notify::new(),
             nudge: Notify::new(),
             closing: CancellationToken::new(),
+            left: CancellationToken::new(),
             troubled: AtomicBool::new(false),
             stuck: AtomicBool::new(false),
             changes: AtomicU64::new(0),
@@ -589,7 +592,7 @@ impl Store for Redis {
             tracing::warn!("what was being committed may not be in Redis: those jobs start over");
             self.shared.close("it was closed");
         }
-        Leases::leave(&self.shared).await;
+        self.shared.left.cancelled().await;
         Ok(())
     }
 }
