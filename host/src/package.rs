@@ -105,3 +105,21 @@ pub fn replace(file: &Path, content: &[u8]) -> io::Result<()> {
     beside.persist(file)?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_more_of_a_signature_is_read_than_shows_that_it_is_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("a.wasm");
+        fs::write(&file, "component").unwrap();
+        assert_eq!(PackageFile::read(&file).unwrap().signature, None);
+        let beside = fs::File::create(signature_file(&file)).unwrap();
+        // Nearly all of it is a hole.
+        beside.set_len(1 << 40).unwrap();
+        let signature = PackageFile::read(&file).unwrap().signature.unwrap();
+        assert_eq!(signature.len(), SIGNATURE_BYTES + 1);
+    }
+}

@@ -218,6 +218,16 @@ fn idle_instances_of_one_actor_leave_room_for_others() {
 }
 
 #[test]
+fn an_instance_that_keeps_the_hosts_resources_is_replaced() {
+    let start = Start::new(actors());
+    let host = host_with(&start, "keeps", &ays_hostile::keeping_resources(), 1);
+    for n in 0..9 {
+        let job = host.run("keeps__s0", "go", &json!([]));
+        assert_eq!(job["state"], "ok", "{n}: {job}");
+    }
+}
+
+#[test]
 fn look_ups_of_names_that_nobody_waits_for_are_as_few_as_requests() {
     let start = Start::new(actors());
     let host = host_with(&start, "looks_up", &ays_hostile::looking_up(), 1);

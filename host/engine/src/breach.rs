@@ -134,3 +134,26 @@ fn frames(error: &Error) -> Vec<String> {
     }
     lines
 }
+
+#[cfg(test)]
+mod tests {
+    use wasmtime::{Config, Engine, Instance, Module, PoolingAllocationConfig, Store};
+
+    use super::*;
+
+    #[test]
+    fn a_full_pool_is_the_hosts_trouble() {
+        let mut pool = PoolingAllocationConfig::new();
+        pool.total_core_instances(1);
+        let mut config = Config::new();
+        config.allocation_strategy(pool);
+        let engine = Engine::new(&config).unwrap();
+        let module = Module::new(&engine, b"\0asm\x01\0\0\0").unwrap();
+        let mut store = Store::new(&engine, ());
+        Instance::new(&mut store, &module, &[]).unwrap();
+        let error = Instance::new(&mut store, &module, &[]).unwrap_err();
+        let failure = failure(&error, &Limits::default());
+        assert_eq!(failure.kind, FailureKind::Host);
+        assert!(failure.message.starts_with("the host has no room for another instance now"), "{failure:?}");
+    }
+}

@@ -11,7 +11,7 @@ mod running;
 mod wrap;
 
 pub use generated::generated;
-pub use outside::looking_up;
+pub use outside::{keeping_resources, looking_up};
 pub use wrap::{Guest, LIBC, assemble};
 
 /// What must become of a component.

@@ -1,6 +1,8 @@
 //! What is refused, or does no harm, before it runs: bytes that are no actor, forged manifests, proposals that are off,
 //! `describe` and `start` functions that misbehave.
 
+use wasm_encoder::{ComponentSection as _, CustomSection};
+
 use crate::{Guest, Hostile, assemble, refused};
 
 pub(crate) fn corpus() -> Vec<Hostile> {
@@ -81,22 +83,10 @@ fn worlds() -> Vec<Hostile> {
 
 /// A decent guest with this text as its section `ays:manifest`.
 fn with_section(name: &'static str, text: &str, words: &'static str) -> Hostile {
-    // https://github.com/WebAssembly/component-model/blob/main/design/mvp/Binary.md: id 0, size, a name, content.
-    let leb = |mut number: usize| {
-        let mut bytes = Vec::new();
-        loop {
-            let low = u8::try_from(number & 0x7f).unwrap_or(0);
-            number >>= 7;
-            if number == 0 {
-                bytes.push(low);
-                return bytes;
-            }
-            bytes.push(low | 0x80);
-        }
-    };
-    let content = [leb("ays:manifest".len()), b"ays:manifest".to_vec(), text.as_bytes().to_vec()].concat();
-    let section = [vec![0], leb(content.len()), content].concat();
-    refused(name, [Guest::new(name, "").bytes(), section].concat(), words)
+    let mut bytes = Guest::new(name, "").bytes();
+    let section = CustomSection { name: "ays:manifest".into(), data: text.as_bytes().into() };
+    section.append_to_component(&mut bytes);
+    refused(name, bytes, words)
 }
 
 fn manifests() -> Vec<Hostile> {

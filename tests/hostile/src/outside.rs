@@ -229,18 +229,30 @@ const CALLS: [(&str, &str, &str); 11] = [
     ("denial", r#"$capabilities "denial""#, "(param i32)"),
 ];
 
+/// Hands over a request of `http://AUTHORITY/` in the local `$request`; what comes of it is at [`RESULT`].
+fn sending(authority: &str) -> String {
+    format!(
+        "(local.set $request (call $make (call $headers)))
+        (drop (call $scheme (local.get $request) (i32.const 1) (i32.const 0) (i32.const 0) (i32.const 0)))
+        (drop (call $authority (local.get $request) (i32.const 1) (i32.const 700) (i32.const {})))
+        (drop (call $path (local.get $request) (i32.const 1) (i32.const 699) (i32.const 1)))
+        (call $handle (local.get $request) (i32.const 0) (i32.const 0) (i32.const {RESULT}))",
+        authority.len()
+    )
+}
+
+/// The texts for [`sending`], at 699.
+fn authority_data(authority: &str) -> String {
+    format!("(data (i32.const 699) \"/{authority}\")")
+}
+
 /// Requests `http://AUTHORITY/`, traps if it is answered, and fails with what the host says of the denial.
 fn requesting(name: &'static str, authority: &str, asks: bool, words: &'static str) -> Hostile {
     let mut guest = Guest::new(
         name,
         &format!(
             "(local $request i32) (local $future i32)
-            (local.set $request (call $make (call $headers)))
-            (drop (call $scheme (local.get $request) (i32.const 1) (i32.const 0) (i32.const 0) (i32.const 0)))
-            (drop (call $authority (local.get $request) (i32.const 1) (i32.const 700) (i32.const {length})))
-            (drop (call $path (local.get $request) (i32.const 1) (i32.const 699) (i32.const 1)))
-            (call $handle (local.get $request) (i32.const 0) (i32.const 0) (i32.const {RESULT}))
-            (if (i32.load8_u (i32.const {RESULT})) (then return))
+            {} (if (i32.load8_u (i32.const {RESULT})) (then return))
             (local.set $future (i32.load offset=8 (i32.const {RESULT})))
             (call $block (call $subscribe (local.get $future)))
             (call $answer (local.get $future) (i32.const {RESULT}))
@@ -248,10 +260,10 @@ fn requesting(name: &'static str, authority: &str, asks: bool, words: &'static s
                   (i32.eqz (i32.or (i32.load8_u offset=8 (i32.const {RESULT}))
                     (i32.load8_u offset=16 (i32.const {RESULT})))))
               (then unreachable))",
-            length = authority.len()
+            sending(authority)
         ),
     );
-    guest.main += &format!("(data (i32.const 699) \"/{authority}\")");
+    guest.main += &authority_data(authority);
     guest.run = r#"(func (export "run") (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i64) (result i32)
         (call $go)
         (call $denial (i32.const 320))
@@ -282,18 +294,27 @@ fn keeping(name: &'static str, keep: &str) -> Hostile {
     harmless(&importing(Guest::new(name, &go), HTTP, &CALLS), name)
 }
 
+/// Makes thirty resources of the host's with each job, keeps them, and traps with the fourth job of the same instance.
+pub fn keeping_resources() -> Vec<u8> {
+    let go = "(local $left i32)
+        (global.set $jobs (i32.add (global.get $jobs) (i32.const 1)))
+        (if (i32.eq (global.get $jobs) (i32.const 4)) (then unreachable))
+        (local.set $left (i32.const 30))
+        (loop (drop (call $headers)) (br_if 0 (local.tee $left (i32.sub (local.get $left) (i32.const 1)))))";
+    let mut guest = Guest::new("keeps", go);
+    guest.main += "(global $jobs (mut i32) (i32.const 0))";
+    importing(guest, HTTP, &CALLS).bytes()
+}
+
 /// Has sixteen names looked up, waits for a millisecond, and gives up: a hundred times.
 pub fn looking_up() -> Vec<u8> {
+    const NAME: &str = "name.invalid";
     let kept = |n: u32| 3000 + n * 4;
     let request = |n| {
         format!(
-            "(local.set $request (call $make (call $headers)))
-            (drop (call $scheme (local.get $request) (i32.const 1) (i32.const 0) (i32.const 0) (i32.const 0)))
-            (drop (call $authority (local.get $request) (i32.const 1) (i32.const 700) (i32.const 12)))
-            (drop (call $path (local.get $request) (i32.const 1) (i32.const 699) (i32.const 1)))
-            (call $handle (local.get $request) (i32.const 0) (i32.const 0) (i32.const {RESULT}))
-            (if (i32.load8_u (i32.const {RESULT})) (then unreachable))
+            "{} (if (i32.load8_u (i32.const {RESULT})) (then unreachable))
             (i32.store (i32.const {}) (i32.load offset=8 (i32.const {RESULT})))",
+            sending(NAME),
             kept(n)
         )
     };
@@ -308,7 +329,7 @@ pub fn looking_up() -> Vec<u8> {
     );
     let mut guest = Guest::new("looks_up", &go);
     guest.main = format!(r#"(import "more" "forget" (func $forget (param i32))) {}"#, guest.main);
-    guest.main += r#"(data (i32.const 699) "/name.invalid")"#;
+    guest.main += &authority_data(NAME);
     guest.manifest = r#","capabilities":["http http://*:*"]"#.into();
     guest.lowered = "(core func $forget (canon resource.drop $http_future))".into();
     guest.more = r#"(export "forget" (func $forget))"#.into();

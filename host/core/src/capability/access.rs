@@ -132,6 +132,11 @@ impl Access {
         }
     }
 
+    /// Whose it is.
+    pub fn actor(&self) -> &ActorName {
+        &self.actor
+    }
+
     /// What it is granted.
     pub fn granted(&self) -> &Granted {
         &self.granted

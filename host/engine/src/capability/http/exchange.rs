@@ -128,9 +128,8 @@ impl Exchange {
         place: &Arc<OwnedSemaphorePermit>,
     ) -> Result<(Box<dyn Stream>, OwnedSemaphorePermit), Error> {
         let addresses = self.addresses(place).await?;
-        let host = self.call.host.to_string();
-        let places = self.outbound.places(&host, self.call.port);
-        let place = places.acquire_owned().await.map_err(|_| Error::ConnectionLimitReached)?;
+        let place = self.outbound.request_to(&self.call.host, self.call.port).await;
+        let place = place.map_err(|_| Error::ConnectionLimitReached)?;
         let mut failed = Error::DestinationNotFound;
         for address in addresses {
             match TcpStream::connect(SocketAddr::new(address, self.call.port)).await {
@@ -171,8 +170,8 @@ impl Exchange {
     /// The operating system cannot be told to stop looking: the look-up keeps its places until it has ended, also when nobody
     /// waits for it any more.
     async fn look_up(&self, name: &str, place: &Arc<OwnedSemaphorePermit>) -> std::io::Result<Vec<IpAddr>> {
-        let look_ups = self.outbound.look_ups.clone().acquire_owned().await;
-        let places = (place.clone(), look_ups.map_err(std::io::Error::other)?);
+        let look_up = self.outbound.look_up_for(self.guard.access.actor()).await;
+        let places = (place.clone(), look_up.map_err(std::io::Error::other)?);
         let name = (name.to_owned(), self.call.port);
         let looking = spawn_blocking(move || {
             let found = name.to_socket_addrs();

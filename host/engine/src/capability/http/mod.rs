@@ -8,6 +8,7 @@
 mod body;
 mod exchange;
 mod outbound;
+mod places;
 mod request;
 
 use std::{

@@ -1,17 +1,18 @@
 //! What the requests of all actors share.
 
 use std::{
-    collections::HashMap,
     net::{SocketAddr, UdpSocket},
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    sync::{Arc, OnceLock},
     time::Duration,
 };
 
+use ays_core::{ActorName, capability::Host};
 use rustls::{ClientConfig, RootCertStore};
-use tokio::sync::Semaphore;
+use tokio::sync::{AcquireError, OwnedSemaphorePermit as Place, Semaphore};
 use tokio_rustls::TlsConnector;
 use wasmtime_wasi_http::RequestOptions;
 
+use super::places::Places;
 use crate::Clock;
 
 /// What requests may use.
@@ -33,11 +34,13 @@ pub struct HttpLimits {
     pub per_host: usize,
     /// Names of all actors that are looked up at a time. Further ones wait.
     pub look_ups: usize,
+    /// Names of one actor that are looked up at a time. Further ones wait.
+    pub look_ups_per_actor: usize,
 }
 
 impl Default for HttpLimits {
     /// 10 s to connect, 60 s to the first byte, 30 s between bytes, 16 MiB out and 64 MiB in; 16 at a time for each
-    /// job, 64 for each host; 128 look-ups.
+    /// job, 64 for each host; 128 look-ups, 16 for each actor.
     fn default() -> Self {
         Self {
             connect: Duration::from_secs(10),
@@ -48,6 +51,7 @@ impl Default for HttpLimits {
             per_job: 16,
             per_host: 64,
             look_ups: 128,
+            look_ups_per_actor: 16,
         }
     }
 }
@@ -71,9 +75,12 @@ pub struct Outbound {
     pub(super) clock: Arc<dyn Clock>,
     /// Read when the first request by TLS is made: that takes a while, and most hosts make none.
     tls: OnceLock<Result<TlsConnector, String>>,
-    places: Mutex<HashMap<(String, u16), Arc<Semaphore>>>,
+    /// Of requests, by host and port.
+    requests: Places,
     /// How many names can be looked up at a time. Each takes a thread, of which the runtime has 512, also for the store.
-    pub(super) look_ups: Arc<Semaphore>,
+    look_ups: Arc<Semaphore>,
+    /// Of look-ups, by actor: one whose names' servers are silent must not keep the others from looking up theirs.
+    look_ups_of: Places,
     /// The port of the host's own API.
     own_port: Option<u16>,
 }
@@ -81,8 +88,15 @@ pub struct Outbound {
 impl Outbound {
     /// With these limits.
     pub fn new(limits: HttpLimits, clock: Arc<dyn Clock>) -> Self {
-        let look_ups = Arc::new(Semaphore::new(limits.look_ups));
-        Self { limits, clock, tls: OnceLock::new(), places: Mutex::default(), look_ups, own_port: None }
+        Self {
+            limits,
+            clock,
+            tls: OnceLock::new(),
+            requests: Places::new(limits.per_host),
+            look_ups: Arc::new(Semaphore::new(limits.look_ups)),
+            look_ups_of: Places::new(limits.look_ups_per_actor),
+            own_port: None,
+        }
     }
 
     /// With this port, on this machine, as that of the host's own API: requests go there only if a grant names the port.
@@ -103,15 +117,16 @@ impl Outbound {
         &self.limits
     }
 
-    /// The places of one host and port.
-    pub(super) fn places(&self, host: &str, port: u16) -> Arc<Semaphore> {
-        const KEPT: usize = 1024;
-        let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
-        if places.len() >= KEPT {
-            places.retain(|_, places| Arc::strong_count(places) > 1);
-        }
-        let new = || Arc::new(Semaphore::new(self.limits.per_host));
-        places.entry((host.to_owned(), port)).or_insert_with(new).clone()
+    /// Waits until one more request may go to this host and port.
+    pub(super) async fn request_to(&self, host: &Host, port: u16) -> Result<Place, AcquireError> {
+        self.requests.take(&format!("{port} {host}")).await
+    }
+
+    /// Waits until one more name may be looked up for this actor: for one of its own places first, so that it waits with no
+    /// other actor's.
+    pub(super) async fn look_up_for(&self, actor: &ActorName) -> Result<[Place; 2], AcquireError> {
+        let own = self.look_ups_of.take(actor.as_str()).await?;
+        Ok([own, self.look_ups.clone().acquire_owned().await?])
     }
 
     /// TLS as this machine trusts it.
