@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::{
     Json,
-    body::to_bytes,
+    body::{HttpBody as _, to_bytes},
     extract::{Request, State},
     http::{StatusCode, Uri},
 };
@@ -81,15 +81,22 @@ pub(super) async fn upload(State(context): State<Context>, request: Request) -> 
         .map_err(|why| ApiError::refused(StatusCode::UNPROCESSABLE_ENTITY, why))?;
     let most = upgrades.component_bytes();
     let limit = usize::try_from(most).unwrap_or(usize::MAX);
-    let body = tokio::time::timeout(PATIENCE, to_bytes(request.into_body(), limit)).await.map_err(|_| {
+    let body = request.into_body();
+    let too_large = |why: &dyn std::fmt::Display| {
+        let message =
+            format!("{why}; a component has at most {most} bytes here, as `serve --component-size` has it");
+        ApiError::refused(StatusCode::PAYLOAD_TOO_LARGE, message)
+    };
+    // Before any of it is asked for.
+    let announced = body.size_hint().lower();
+    if announced > most {
+        return Err(too_large(&format_args!("the component has {announced} bytes")));
+    }
+    let body = tokio::time::timeout(PATIENCE, to_bytes(body, limit)).await.map_err(|_| {
         let message = format!("the component has not come within {} s", PATIENCE.as_secs());
         ApiError::refused(StatusCode::REQUEST_TIMEOUT, message)
     })?;
-    let body = body.map_err(|error| {
-        let message =
-            format!("{error}; a component has at most {most} bytes here, as `serve --component-size` has it");
-        ApiError::refused(StatusCode::PAYLOAD_TOO_LARGE, message)
-    })?;
+    let body = body.map_err(|error| too_large(&error))?;
     let upgraded = upgrades.upload(turn, body.into()).await.map_err(|error| match error {
         UploadError::Refused(why) => ApiError::refused(StatusCode::UNPROCESSABLE_ENTITY, why),
         UploadError::Conflict(why) => ApiError::conflict(why),

@@ -6,6 +6,7 @@ mod blueprints;
 mod browser;
 mod error;
 mod events;
+mod leftover;
 mod listener;
 mod lists;
 mod metrics;
@@ -113,6 +114,7 @@ pub fn router(context: Context, names: Names) -> Router {
         .fallback(|| async { ApiError::not_found("there is nothing here; the API begins at /api/v1/") })
         .layer(DefaultBodyLimit::max(BODY))
         .layer(middleware::from_fn_with_state(names, browser::guard))
+        .layer(middleware::from_fn(leftover::read))
         .with_state(context)
 }
 

@@ -1,6 +1,6 @@
 //! How commands talk to a running host.
 
-use std::time::Duration;
+use std::{io::ErrorKind, time::Duration};
 
 use anyhow::{Context as _, anyhow, bail};
 use clap::builder::BoolishValueParser;
@@ -23,6 +23,14 @@ pub(super) struct Host {
     #[arg(long, env = "AYS_JSON", global = true, value_parser = BoolishValueParser::new())]
     pub(super) json: bool,
 }
+
+/// How a connection ends that there was.
+const BROKEN_OFF: [ErrorKind; 4] = [
+    ErrorKind::BrokenPipe,
+    ErrorKind::ConnectionReset,
+    ErrorKind::ConnectionAborted,
+    ErrorKind::UnexpectedEof,
+];
 
 impl Host {
     /// The host at this URL, for a command whose `--json` means something else.
@@ -61,6 +69,8 @@ impl Host {
     /// POST with bytes.
     pub(super) fn post_bytes(&self, path: &str, body: &[u8]) -> anyhow::Result<Value> {
         let request = Self::agent().post(self.url(path)).content_type("application/wasm");
+        // A host that takes none says so before all of it is sent.
+        let request = request.header("expect", "100-continue");
         self.answer(request.send(body))
     }
 
@@ -68,11 +78,14 @@ impl Host {
         &self,
         response: Result<ureq::http::Response<ureq::Body>, ureq::Error>,
     ) -> anyhow::Result<Value> {
-        let mut response = response.map_err(|e| {
-            anyhow!(
-                "no host answers at {}: {e}. Start one with `ays-host serve`, or name it with --host",
+        let mut response = response.map_err(|error| match error {
+            ureq::Error::Io(error) if BROKEN_OFF.contains(&error.kind()) => {
+                anyhow!("the host at {} broke off before it answered: {error}; its log may say why", self.url)
+            }
+            error => anyhow!(
+                "no host answers at {}: {error}. Start one with `ays-host serve`, or name it with --host",
                 self.url
-            )
+            ),
         })?;
         let status = response.status();
         let text = response
