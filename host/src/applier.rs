@@ -24,7 +24,7 @@ const TRIES: u32 = 20;
 /// Which actors have to be granted what they ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Needing {
-    /// Those that the blueprints name.
+    /// Those that the blueprints name, and those with services to which they grant something else.
     Named,
     /// All that have services, or get some.
     All,
@@ -110,8 +110,12 @@ impl Applier {
             apply::plan(sources, store, actors, granting).await?.map_err(NotApplied::Faults)?
         };
         let shortfalls = match needing {
-            Needing::Named => granting.shortfalls(&plan, granting::manifests(&plan.actors, actors)),
-            Needing::All => granting.shortfalls_of_all(&plan, actors, store).await?,
+            Needing::Named => {
+                let granted = |name: &str| plan.grants.contains_key(name) || plan.grants.contains_key("*");
+                let concerned = |name: &str| plan.actors.contains(name) || granted(name);
+                granting.shortfalls_in_use(&plan, actors, store, concerned).await?
+            }
+            Needing::All => granting.shortfalls_in_use(&plan, actors, store, |_| true).await?,
         };
         if !shortfalls.is_empty() && !grant {
             return Err(NotApplied::Grants(granting::problems(&shortfalls, sources)));

@@ -141,14 +141,18 @@ impl Granting {
 
     /// Refreshes again and again.
     pub async fn follow(self: Arc<Self>, store: Arc<dyn Store>, stop: CancellationToken) {
+        let mut told = String::new();
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = clock::sleep(REFRESH_EVERY) => {}
             }
-            if let Err(why) = self.refresh(store.as_ref()).await {
-                warn!("cannot ask what blueprints granted: {why}");
+            let why = self.refresh(store.as_ref()).await.err().map(|why| why.to_string()).unwrap_or_default();
+            // Once, however long the store is away.
+            if why != told && !why.is_empty() {
+                warn!("cannot ask what blueprints granted, so that stays as it was: {why}");
             }
+            told = why;
         }
     }
 
@@ -161,17 +165,20 @@ impl Granting {
         self.all(&self.with(plan)).shortfalls(manifests)
     }
 
-    /// Which of the loaded actors that have services, or get some by this plan, would ask for more than they are granted.
+    /// Which of the loaded actors that have services, or get some by this plan, would ask for more than they are granted; of
+    /// those alone that are `concerned`.
     ///
     /// # Errors
     /// If the store fails.
-    pub async fn shortfalls_of_all(
+    pub async fn shortfalls_in_use(
         &self,
         plan: &Plan,
         actors: &Actors,
         store: &dyn Store,
+        concerned: impl Fn(&str) -> bool,
     ) -> ays_store::Result<Vec<Shortfall>> {
-        let manifests = actors.iter().map(|(_, loaded)| loaded.actor.manifest().as_ref());
+        let manifests = actors.iter().filter(|(name, _)| concerned(name));
+        let manifests = manifests.map(|(_, loaded)| loaded.actor.manifest().as_ref());
         let mut used = Vec::new();
         for shortfall in self.shortfalls(plan, manifests) {
             let name = shortfall.actor.as_str();

@@ -352,16 +352,19 @@ fn an_actor_that_asks_for_more_than_it_is_granted_needs_a_grant_which_then_stays
     assert_eq!(host.get("/api/v1/actors/courier").1["missing"], json!([]), "the grant stayed");
 
     // Over the API: a blueprint grants in place of what was granted, and is refused if that is less than what is asked.
-    let less = "courier__d:\ngrants:\n  courier: [http http://*:* private]\n";
+    let less = "grants:\n  courier: [http http://*:* private]\n";
     let file = start.path("less.yaml");
-    std::fs::write(&file, less).expect("it can be written");
+    // Also where it names no service: the actor has one, and the host would not start again.
+    for services in ["", "courier__d:\n"] {
+        std::fs::write(&file, format!("{services}{less}")).expect("it can be written");
+        let refused = host.cli(&["apply", &file.display().to_string()]);
+        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert!(
+            !refused.status.success() && said.contains("courier asks for `http http://169.254.169.254`"),
+            "{said}"
+        );
+    }
     let file = file.display().to_string();
-    let refused = host.cli(&["apply", &file]);
-    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
-    assert!(
-        !refused.status.success() && said.contains("courier asks for `http http://169.254.169.254`"),
-        "{said}"
-    );
     assert_eq!(host.get("/api/v1/services/courier__d").0, 404);
     assert_eq!(host.get("/api/v1/actors/courier").1["missing"], json!([]), "and nothing was changed");
     assert!(host.cli_ok(&["apply", "--grant", &file]).contains("grant courier: "));

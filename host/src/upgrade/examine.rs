@@ -54,8 +54,10 @@ impl Upgrades {
         }
         if !self.settings.grant {
             let actors = Actors::only(new.clone());
-            let lacks =
-                self.granting.shortfalls_of_all(&Plan::default(), &actors, self.store.as_ref()).await?;
+            let lacks = self
+                .granting
+                .shortfalls_in_use(&Plan::default(), &actors, self.store.as_ref(), |_| true)
+                .await?;
             let told: Vec<String> = lacks.iter().map(ToString::to_string).collect();
             anyhow::ensure!(told.is_empty(), "{}", told.join("; "));
         }
@@ -70,7 +72,7 @@ impl Upgrades {
             return Ok(());
         }
         let (plan, actors) = (Plan::default(), Actors::only(new.clone()));
-        let lacks = self.granting.shortfalls_of_all(&plan, &actors, self.store.as_ref()).await?;
+        let lacks = self.granting.shortfalls_in_use(&plan, &actors, self.store.as_ref(), |_| true).await?;
         lacks.iter().for_each(|lack| info!("granting what was not: {lack}"));
         if !lacks.is_empty() {
             self.granting.grant(&plan, &lacks, self.store.as_ref()).await?;
