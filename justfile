@@ -6,7 +6,7 @@ redis_hint := "the tests need redis-server; install it (Debian: apt-get install 
 
 # List the recipes
 default:
-    @just --list --unsorted
+    @{{ just_executable() }} --list --unsorted
 
 # Serve an example (init, eventfilters), and run `install`, until Ctrl-C; `./dev demo` does so without `just` in between
 demo example="init":

@@ -173,19 +173,26 @@ impl Actors {
     }
 }
 
+/// What is in the actors' folder.
+///
+/// # Errors
+/// If it cannot be read.
+pub(crate) fn read_folder(folder: &Path) -> anyhow::Result<fs::ReadDir> {
+    fs::read_dir(folder).with_context(|| {
+        format!(
+            "cannot read the actors' folder {}; `ays-host build` makes one, `--actors` names another",
+            folder.display()
+        )
+    })
+}
+
 /// The `*.wasm` files of a folder, in order of name.
 ///
 /// # Errors
 /// If it cannot be read.
 pub fn components(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
-    let entries = fs::read_dir(folder).with_context(|| {
-        format!(
-            "cannot read the actors' folder {}; `ays-host build` makes one, `--actors` names another",
-            folder.display()
-        )
-    })?;
     let mut files = Vec::new();
-    for entry in entries {
+    for entry in read_folder(folder)? {
         let path = entry?.path();
         if path.extension().is_some_and(|extension| extension == "wasm") {
             files.push(path);

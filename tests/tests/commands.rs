@@ -55,6 +55,33 @@ fn every_kind_of_thing_is_listed_and_shown_and_json_is_the_apis() {
 }
 
 #[test]
+fn the_log_of_each_attempt_is_followed_once_until_the_job_ends() {
+    let start = Start::new(actors()).blueprint("probe__x:\n");
+    let host = start.start();
+    let job = host.run("probe__x", "says_and_fails", &serde_json::json!([]));
+    let id = job["id"].as_str().expect("it has an id");
+    let url = host.url().to_owned();
+    let following = Command::new(binary())
+        .args(["jobs", "logs", id, "-f", "--host", &url])
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .expect("cannot run ays-host");
+    host.until("the next attempt has failed", |host| {
+        let job = host.get(&format!("/api/v1/jobs/{id}")).1;
+        (job["attempt"] == 2 && job["state"] == "retrying").then_some(())
+    });
+    // It looks five times a second.
+    std::thread::sleep(std::time::Duration::from_secs(1));
+    host.cli_ok(&["jobs", "cancel", id]);
+    let output = following.wait_with_output().expect("it ends");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{text}");
+    let said: Vec<&str> =
+        text.lines().filter_map(|line| line.split_once("attempt ")).map(|(_, n)| n).collect();
+    assert_eq!(said, ["1", "2"], "{text}");
+}
+
+#[test]
 fn pages_hold_each_thing_once() {
     let host = host();
     let whole = host.list("/api/v1/jobs");

@@ -2,7 +2,11 @@
 
 use std::process::Command;
 
-use ays_tests::{actors, host::binary, redis::RedisServer};
+use ays_tests::{
+    actors,
+    host::{Start, binary},
+    redis::RedisServer,
+};
 use serde_json::Value;
 
 fn doctor(store: &str) -> (Option<i32>, Vec<Value>) {
@@ -49,6 +53,16 @@ fn where_no_host_would_run_it_fails_and_says_why() {
     assert_eq!(code, Some(1));
     let errors = about(&found, "error");
     assert!(errors.iter().any(|error| error["what"].to_string().contains("cannot be reached")), "{found:?}");
+    let start = Start::new(actors());
+    let state = start.path("state");
+    let host = start.start();
+    let (code, found) = doctor(&format!("file:{}", state.display()));
+    let errors = about(&found, "error");
+    let holder = format!("is held by process {}", host.pid());
+    assert!(code == Some(1) && errors.len() == 1 && errors[0].to_string().contains(&holder), "{found:?}");
+    host.kill9();
+    let (code, found) = doctor(&format!("file:{}", state.display()));
+    assert_eq!((code, about(&found, "ok").len()), (Some(0), 1), "{found:?}");
     let (code, found) = doctor("file:/proc/nothing/state");
     assert_eq!((code, about(&found, "error").len()), (Some(1), 1), "{found:?}");
 }

@@ -28,6 +28,8 @@ pub struct Settings {
     pub appendfsync: Option<String>,
     /// How many replicas follow it now.
     pub replicas: Option<u64>,
+    /// Whether it has a file that its configuration can be written to, as far as is known.
+    has_file: bool,
     node: String,
 }
 
@@ -78,6 +80,7 @@ pub async fn settings(connection: &mut Connection) -> Result<Settings, Trouble> 
             .or_else(|| said("aof_enabled").map(|value| value == "1")),
         appendfsync: config.get("appendfsync").cloned(),
         replicas: said("connected_slaves").and_then(|count| count.parse().ok()),
+        has_file: said("config_file").is_none_or(|file| !file.is_empty()),
         node,
     })
 }
@@ -125,7 +128,9 @@ impl Settings {
     pub fn warnings(&self, address: &Address) -> Vec<Warning> {
         let options = address.redis_cli_options_at(&self.node);
         let set = |setting: &str| {
-            format!("redis-cli {options} CONFIG SET {setting} && redis-cli {options} CONFIG REWRITE")
+            let set = format!("redis-cli {options} CONFIG SET {setting}");
+            // Without a file the setting lasts until the server ends.
+            if self.has_file { format!("{set} && redis-cli {options} CONFIG REWRITE") } else { set }
         };
         let mut warnings = Vec::new();
         match self.maxmemory_policy.as_deref() {
@@ -167,6 +172,12 @@ impl Settings {
                 fix: set("appendfsync always"),
             }),
             _ => {}
+        }
+        if !self.has_file {
+            for warning in &mut warnings {
+                warning.what += " (it was started without a configuration file: the command below lasts until it ends, and \
+                                 the settings have to be given where it is started, too)";
+            }
         }
         warnings
     }

@@ -21,6 +21,9 @@ pub(super) struct Args {
         hide_env_values = true
     )]
     store: store::Address,
+    /// The namespace that would be served
+    #[arg(long, value_name = "NS", env = "AYS_NAMESPACE", default_value = "default", value_parser = super::serve::namespace)]
+    namespace: String,
     /// The command queue that is read, as `serve` takes it
     #[arg(long, value_name = "URL", env = "AYS_COMMAND_QUEUE", hide_env_values = true)]
     command_queue: Option<command_queue::Config>,
@@ -76,7 +79,7 @@ pub(super) fn run(args: Args) -> anyhow::Result<()> {
     let mut findings = Findings::default();
     runtime.block_on(async {
         engine_and_actors(&args, &mut findings).await;
-        store(&args.store, &mut findings).await;
+        store(&args.store, &args.namespace, &mut findings).await;
         if let Some(queue) = &args.command_queue {
             redis("command queue", queue.server(), &mut findings).await;
         }
@@ -162,7 +165,7 @@ async fn engine_and_actors(args: &Args, findings: &mut Findings) {
     }
 }
 
-async fn store(address: &store::Address, findings: &mut Findings) {
+async fn store(address: &store::Address, namespace: &str, findings: &mut Findings) {
     match address {
         store::Address::Memory => {
             let what = "all is gone when the host ends".to_owned();
@@ -172,6 +175,14 @@ async fn store(address: &store::Address, findings: &mut Findings) {
             let folder = path.ancestors().find(|folder| folder.exists());
             let folder = folder.filter(|folder| !folder.as_os_str().is_empty());
             let folder = folder.unwrap_or_else(|| std::path::Path::new("."));
+            if let Err(held) = ays_store::embedded::Embedded::look(path, namespace) {
+                return findings.add(
+                    State::Error,
+                    "store",
+                    format!("no other host would run here: {held}"),
+                    None,
+                );
+            }
             match tempfile::tempfile_in(folder) {
                 Ok(_) => findings.add(State::Ok, "store", format!("{} can be written", path.display()), None),
                 Err(why) => {

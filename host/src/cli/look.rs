@@ -102,7 +102,7 @@ pub(super) enum Dead {
     List(List<OfService>),
     /// All there is to know about one
     Show(One<LetterId>),
-    /// Put a job back into its service's mailbox
+    /// Ask for the same job anew: with a new id, and all of its attempts
     Retry(One<LetterId>),
     /// Remove one from the list
     Discard(One<LetterId>),
@@ -185,18 +185,18 @@ pub(super) fn dead(dead: Dead) -> anyhow::Result<()> {
 }
 
 fn logs(ask: &Logs) -> anyhow::Result<()> {
-    let mut shown = Value::Null;
+    let mut shown: Option<Vec<Value>> = None;
     loop {
         let job = ask.host.get(&format!("/api/v1/jobs/{}", ask.name.id()), &[])?;
         // Each attempt's log is there when the attempt has ended.
-        let ended = job.get("finished_at").cloned().unwrap_or_default();
-        let lines = job.get("logs").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-        if ended != shown {
-            shown = ended;
+        let ended = job.get("finished_at").is_some_and(|at| !at.is_null());
+        let lines = job.get("logs").and_then(Value::as_array).cloned().unwrap_or_default();
+        // A job that is cancelled while it waits ends anew, and has no new lines.
+        if (ended || !ask.follow) && shown.as_ref() != Some(&lines) {
             if ask.host.json {
                 print_json(&lines)?;
             } else {
-                for line in lines {
+                for line in &lines {
                     let of = |name: &str| line.get(name).and_then(Value::as_str).unwrap_or_default();
                     print(&format!(
                         "{} {:5} {}\n",
@@ -206,6 +206,7 @@ fn logs(ask: &Logs) -> anyhow::Result<()> {
                     ))?;
                 }
             }
+            shown = Some(lines);
         }
         let state = job.get("state").and_then(Value::as_str).unwrap_or_default();
         if !ask.follow || matches!(state, "ok" | "error" | "cancelled") {

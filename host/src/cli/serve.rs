@@ -139,7 +139,7 @@ fn lease(text: &str) -> Result<f64, String> {
     if (1.0..=3600.0).contains(&seconds) { Ok(seconds) } else { Err("1 to 3600 seconds are possible".into()) }
 }
 
-fn namespace(text: &str) -> Result<String, String> {
+pub(super) fn namespace(text: &str) -> Result<String, String> {
     let fits = !text.is_empty()
         && text.len() <= 64
         && text.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));

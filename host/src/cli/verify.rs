@@ -21,7 +21,10 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     let Some(trust) = args.trust.keys() else {
         let what = "whose signature should count? `--trust KEY`, or AYS_TRUST, says so";
-        super::Args::command().error(ErrorKind::MissingRequiredArgument, what).exit();
+        let mut command = super::Args::command();
+        command.build();
+        let verify = command.find_subcommand("verify").cloned();
+        verify.unwrap_or(command).error(ErrorKind::MissingRequiredArgument, what).exit();
     };
     let mut refused = false;
     for file in &args.files {

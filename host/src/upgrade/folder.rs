@@ -13,7 +13,10 @@ use anyhow::Context as _;
 use tempfile::NamedTempFile;
 use tracing::{info, warn};
 
-use crate::{actors::components, package::signature_file};
+use crate::{
+    actors::{components, read_folder},
+    package::signature_file,
+};
 
 /// What tells a component from what it was before, without reading it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,7 +79,7 @@ const ABANDONED_AFTER: Duration = Duration::from_secs(60 * 60);
 /// # Errors
 /// If the folder cannot be read.
 pub(super) fn remove_abandoned(folder: &Path) -> anyhow::Result<()> {
-    for file in fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))? {
+    for file in read_folder(folder)? {
         let Ok(file) = file else { continue };
         let is_upload = file.file_name().to_str().is_some_and(|name| name.starts_with(UPLOAD));
         let modified = || file.metadata().and_then(|about| about.modified()).ok();

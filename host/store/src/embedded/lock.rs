@@ -34,6 +34,37 @@ impl Drop for Lock {
     }
 }
 
+/// That the store of this folder is held, and by whom.
+fn held(file: &mut File, folder: &Path) -> Error {
+    let mut text = String::new();
+    let _ = file.read_to_string(&mut text);
+    let by = match serde_json::from_str::<Holder>(&text) {
+        Ok(holder) => format!("process {} on {}, since {}", holder.pid, holder.host, holder.since),
+        // It has the lock, but has not yet written who it is.
+        Err(_) => "a process that has just begun".into(),
+    };
+    Error::Held(format!(
+        "the store {} is held by {by}; stop that host, or give this one another store",
+        folder.display()
+    ))
+}
+
+/// Whether the lock of the folder could be taken now; nothing is changed.
+///
+/// # Errors
+/// [`Error::Held`], which names the holder.
+pub(super) fn look(folder: &Path) -> Result<()> {
+    let Ok(mut file) = File::open(folder.join("lock")) else { return Ok(()) };
+    // A shared one: two that look do not take each other for a holder.
+    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockShared) {
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(held(&mut file, folder)),
+        _ => {
+            let _ = rustix::fs::flock(&file, FlockOperation::Unlock);
+            Ok(())
+        }
+    }
+}
+
 impl Lock {
     /// Takes the lock of the folder.
     ///
@@ -48,21 +79,7 @@ impl Lock {
         let mut file = options.open(&path).map_err(fail)?;
         match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
-            Err(rustix::io::Errno::WOULDBLOCK) => {
-                let mut text = String::new();
-                let _ = file.read_to_string(&mut text);
-                let by = match serde_json::from_str::<Holder>(&text) {
-                    Ok(holder) => {
-                        format!("process {} on {}, since {}", holder.pid, holder.host, holder.since)
-                    }
-                    // It has the lock, but has not yet written who it is.
-                    Err(_) => "a process that has just begun".into(),
-                };
-                return Err(Error::Held(format!(
-                    "the store {} is held by {by}; stop that host, or give this one another store",
-                    folder.display()
-                )));
-            }
+            Err(rustix::io::Errno::WOULDBLOCK) => return Err(held(&mut file, folder)),
             Err(error) => return Err(fail(error.into())),
         }
         let host = rustix::system::uname().nodename().to_string_lossy().into_owned();

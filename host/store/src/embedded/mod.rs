@@ -161,6 +161,14 @@ impl Embedded {
         opening::open(path, namespace, &options, now)
     }
 
+    /// Whether the store of a namespace in a folder could be opened now, as far as others are concerned. Nothing is changed.
+    ///
+    /// # Errors
+    /// [`Error::Held`], which names the holder.
+    pub fn look(path: &Path, namespace: &str) -> Result<()> {
+        lock::look(&path.join(namespace))
+    }
+
     /// A store that is gone when it is closed, and that syncs nothing: for tests and trials. It is kept in a folder for
     /// temporary files.
     ///
