@@ -144,7 +144,7 @@ mod tests {
     #[test]
     fn a_full_pool_is_the_hosts_trouble() {
         let mut pool = PoolingAllocationConfig::new();
-        pool.total_core_instances(1);
+        pool.total_core_instances(1).total_memories(1).total_tables(1).total_stacks(1);
         let mut config = Config::new();
         config.allocation_strategy(pool);
         let engine = Engine::new(&config).unwrap();

@@ -20,6 +20,8 @@ use http_body::{Frame, SizeHint};
 
 use crate::clock;
 
+/// Who asks first waits no longer than that, and sends it unasked.
+const ASKING: Duration = Duration::from_millis(500);
 /// How much of it is read, in bytes, and for how long.
 const MOST: u64 = 256 << 20;
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -88,10 +90,11 @@ pub(super) async fn read(request: Request, next: Next) -> Response {
     let (head, body) = request.into_parts();
     let asks_first = head.headers.contains_key(header::EXPECT);
     let shared = Shared(Arc::new(Mutex::new(Reading { body, begun: false, ended: false })));
+    let came = clock::instant();
     let response = next.run(Request::from_parts(head, Body::new(shared.clone()))).await;
-    let begun = shared.lock().begun;
     // Who waits for `100 Continue` has sent nothing, and reads the answer instead.
-    if (begun || !asks_first) && !shared.is_end_stream() {
+    let waits = asks_first && !shared.lock().begun && came.elapsed() < ASKING;
+    if !waits && !shared.is_end_stream() {
         tokio::select! {
             () = shared.drain() => {}
             () = clock::sleep(PATIENCE) => {}

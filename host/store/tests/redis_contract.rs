@@ -8,7 +8,6 @@ use std::{
         Arc, Mutex, PoisonError, Weak,
         atomic::{AtomicU32, Ordering},
     },
-    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -86,8 +85,6 @@ impl Place for Namespace {
         let mut options = Options::default();
         options.job_cache_bytes = 1500;
         options.piece_jobs = 300;
-        // What waits for the end of another host's lease fails: the cases wait less long.
-        options.lease = Duration::from_secs(120);
         let store = Redis::open(self.server.clone(), &self.name, options, Timestamp::default());
         Arc::new(store.await.unwrap())
     }

@@ -12,7 +12,7 @@ use ays_store::{
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_host_that_is_closed_while_it_renews_its_lease_has_none_afterwards() {
-    let server = RedisServer::start();
+    let server = RedisServer::start_with(&["--appendonly", "no"]);
     let hosts = (0..4).map(|_| {
         let address = server.unix_url().parse().unwrap();
         tokio::spawn(async move {

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::Arc,
+    sync::{Arc, atomic::Ordering::Relaxed},
     time::Duration,
 };
 
@@ -88,9 +88,12 @@ impl Leases {
         }
     }
 
-    /// Goes on until the store is closed, and gives everything back then: the others need not wait for the lease to end.
+    /// Goes on until the store is closed. If that was asked for, it gives everything back then: the others need not wait for
+    /// the lease to end. If it was not, jobs may be under way yet.
     pub(super) async fn run(mut self) {
         let closing = self.shared.closing.clone();
+        // Whatever becomes of this, nobody waits for it in vain.
+        let _left = self.shared.left.clone().drop_guard();
         loop {
             let renewed = {
                 let mut renewal = std::pin::pin!(self.renew());
@@ -117,8 +120,9 @@ impl Leases {
                 () = timer::sleep(nap) => {}
             }
         }
-        self.leave().await;
-        self.shared.left.cancel();
+        if self.shared.leaves.load(Relaxed) {
+            self.leave().await;
+        }
     }
 
     /// Until when nothing has to be done.

@@ -120,7 +120,9 @@ struct Shared {
     /// Wakes who looks after the leases.
     nudge: Notify,
     closing: CancellationToken,
-    /// This host has no lease any more, as far as Redis could be used.
+    /// Whether this host is to give its lease back when it closes.
+    leaves: AtomicBool,
+    /// Nothing is done about the lease any more.
     left: CancellationToken,
     /// Whether Redis could not be used when it was last asked.
     troubled: AtomicBool,
@@ -286,6 +288,7 @@ impl Redis {
             ready: Notify::new(),
             nudge: Notify::new(),
             closing: CancellationToken::new(),
+            leaves: AtomicBool::new(false),
             left: CancellationToken::new(),
             troubled: AtomicBool::new(false),
             stuck: AtomicBool::new(false),
@@ -585,6 +588,7 @@ impl Store for Redis {
 
     async fn close(&self) -> Result<()> {
         self.shared.check_open()?;
+        self.shared.leaves.store(true, Relaxed);
         // What was begun is committed first, if Redis can be used.
         let (reply, answer) = oneshot::channel();
         self.requests.send(Request::Close(reply)).map_err(|_| self.shared.closed())?;

@@ -204,8 +204,8 @@ impl Probe {
         Err(Error::new("failed as asked"))
     }
 
-    /// Says which attempt it is and fails: the second follows after a second, the third after an hour.
-    #[action(retry(attempts = 3, delays = [1, 3600]))]
+    /// Says which attempt it is and fails: the second follows after some seconds, the third after an hour.
+    #[action(retry(attempts = 3, delays = [10, 3600]))]
     fn says_and_fails(&self, job: &Job) -> Result<()> {
         println!("attempt {}", job.attempt);
         Err(Error::new("failed as asked"))
