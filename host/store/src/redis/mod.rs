@@ -15,6 +15,7 @@ mod draft;
 mod keys;
 mod leases;
 mod link;
+mod listening;
 mod look_up;
 mod memory;
 mod queries;
@@ -303,7 +304,7 @@ impl Redis {
         leases.join().await?;
         timer::spawn(leases.run());
         timer::spawn(running::tell(shared.clone()));
-        timer::spawn(listen(shared, requests));
+        timer::spawn(listening::listen(shared, requests));
         Ok(this)
     }
 
@@ -322,32 +323,6 @@ impl Redis {
             return Err(Error::Unavailable(trouble));
         }
         self.write(request).await
-    }
-}
-
-/// Waits for notices, and has the writer read them.
-async fn listen(shared: Arc<Shared>, requests: mpsc::UnboundedSender<Request>) {
-    let list = shared.keys.key(&format!("wake:{}", shared.host));
-    let mut failed = false;
-    loop {
-        tokio::select! {
-            biased;
-            () = shared.closing.cancelled() => return,
-            waited = shared.link.wait(&list) => match waited {
-                Ok(()) => failed = false,
-                // The wake-up may have been lost with the connection, so it looks in any case.
-                Err(trouble) => {
-                    if failed {
-                        shared.trouble(&trouble);
-                        timer::sleep(Duration::from_millis(100)).await;
-                    }
-                    failed = true;
-                }
-            },
-        }
-        if requests.send(Request::Look).is_err() {
-            return;
-        }
     }
 }
 
